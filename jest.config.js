@@ -1,0 +1,9 @@
+/** Tests run on the compiled tree (dist/), as native ES modules, under the pinned Node. */
+export default {
+  rootDir: 'dist',
+  testMatch: ['**/*.test.js'],
+  testEnvironment: 'node',
+  transform: {},
+  testTimeout: 60_000,
+  maxWorkers: 2,
+};
