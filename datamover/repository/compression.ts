@@ -1,0 +1,69 @@
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { DatamoverError } from '../errors.ts';
+import type { Compression } from './types.ts';
+
+/**
+ * The longest blob and the longest JSON document we are willing to hold, in bytes. Restic's data blobs end at 8 MiB; trees and
+ * index files can be long, but nothing honest comes near this.
+ */
+export const MAX_UNCOMPRESSED = 512 * 1024 * 1024;
+
+/** Memory taken at once on the word of a declared length; beyond it the output grows as it really comes. */
+const TRUSTED_LENGTH = 16 * 1024 * 1024;
+
+/**
+ * Zstandard levels. On mixed data level 2 stores 1.4 % more than restic's default at 40 % of its CPU, level 1 stores 6 % more
+ * and level 9 as little as restic's `max` at 30 % of its CPU.
+ */
+const LEVELS: Record<Exclude<Compression, 'off'>, number> = { fastest: 1, auto: 2, max: 9 };
+
+export const COMPRESSION_WORDS: readonly Compression[] = ['off', 'fastest', 'auto', 'max'];
+
+/** The zstd level of a word; `undefined` for `off`. */
+export function zstdLevel(compression: Compression): number | undefined {
+  return compression === 'off' ? undefined : LEVELS[compression];
+}
+
+/** One zstd frame that declares its content size. */
+export function compress(bytes: Uint8Array, level: number): Uint8Array<ArrayBuffer> {
+  return zstdCompressSync(bytes, {
+    // A chunk that holds the worst case spares zlib a second round and a concatenation.
+    chunkSize: compressBound(bytes.length),
+    params: { [constants.ZSTD_c_compressionLevel]: level },
+    pledgedSrcSize: bytes.length,
+  });
+}
+
+/** The longest that zstd makes of `length` bytes (ZSTD_COMPRESSBOUND), and never below zlib's smallest chunk. */
+export function compressBound(length: number): number {
+  const margin = length < 131072 ? (131072 - length) >>> 11 : 0;
+  return length + (length >>> 8) + margin + 64;
+}
+
+/**
+ * Decompresses exactly `length` bytes; without `length`, up to `MAX_UNCOMPRESSED`. `subject` names the thing in errors. The
+ * bytes must have been authenticated before.
+ */
+export function decompress(bytes: Uint8Array, subject: string, length?: number): Uint8Array<ArrayBuffer> {
+  const limit = length ?? MAX_UNCOMPRESSED;
+  if (limit > MAX_UNCOMPRESSED) {
+    throw damaged(subject, `a declared length of ${limit} bytes is beyond the limit of ${MAX_UNCOMPRESSED}`);
+  }
+  let plain: Buffer<ArrayBuffer>;
+  try {
+    plain = zstdDecompressSync(bytes, {
+      chunkSize: Math.max(64, Math.min(length ?? 4 * bytes.length, TRUSTED_LENGTH)) + 4096,
+      maxOutputLength: Math.max(1, limit),
+    });
+  } catch (error) {
+    throw damaged(subject, error);
+  }
+  if (length !== undefined && plain.length !== length) {
+    throw damaged(subject, `${plain.length} bytes after decompression where ${length} were declared`);
+  }
+  return plain;
+}
+
+function damaged(subject: string, cause: unknown): DatamoverError {
+  return new DatamoverError({ operation: 'decompress', subject, cause });
+}
