@@ -6,4 +6,6 @@ export default {
   transform: {},
   testTimeout: 60_000,
   maxWorkers: 2,
+  globalSetup: '<rootDir>/e2e/servers/global-setup.js',
+  globalTeardown: '<rootDir>/e2e/servers/global-teardown.js',
 };

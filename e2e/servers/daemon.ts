@@ -1,0 +1,71 @@
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describeCause } from '../../datamover/errors.ts';
+import { run, start, type Command } from '../../datamover/process/spawn.ts';
+
+export interface Daemon {
+  readonly pid: number;
+  stop(): Promise<void>;
+}
+
+export interface DaemonCommand extends Command {
+  /** Asked again and again until it says yes; it may throw while the server is not there yet. */
+  readonly ready: () => Promise<boolean>;
+  /** Milliseconds until not being ready is a failure; 60 s without it. */
+  readonly patience?: number;
+}
+
+const POLL_MS = 50;
+
+/**
+ * Starts a server in the foreground and waits until it is ready. Whatever happens to this process, also kill -9, the kernel ends
+ * the server with it (PR_SET_PDEATHSIG, through setpriv of util-linux).
+ */
+export async function startDaemon(command: DaemonCommand): Promise<Daemon> {
+  const { ready, patience, ...rest } = command;
+  const running = await start({
+    ...rest,
+    file: 'setpriv',
+    args: ['--pdeathsig', 'KILL', '--', command.file, ...command.args],
+    subject: command.subject ?? command.file,
+  });
+  const said: string[] = [];
+  running.stdout.on('data', (chunk: Buffer) => {
+    said.push(chunk.toString());
+    if (said.length > 100) said.shift();
+  });
+  let ended: string | undefined;
+  running.finished.then(
+    () => (ended = 'it ended'),
+    (error: unknown) => (ended = describeCause(error)),
+  );
+  const deadline = Date.now() + (patience ?? 60_000);
+  while (!(await ready().catch(() => false))) {
+    if (ended === undefined && Date.now() < deadline) {
+      await delay(POLL_MS);
+      continue;
+    }
+    await running.stop();
+    throw new Error(
+      `start ${command.file}: ${ended ?? 'not ready in time'}; it said: ${said.join('').slice(-2000)}`,
+    );
+  }
+  return {
+    pid: running.pid,
+    async stop() {
+      const closed = running.stdout.closed ? undefined : once(running.stdout, 'close');
+      await running.stop();
+      await closed;
+    },
+  };
+}
+
+/** Whether an HTTP server answers at this address with a status below 500. */
+export async function answers(url: string, caFile?: string): Promise<boolean> {
+  const ca = caFile === undefined ? [] : ['--cacert', caFile];
+  const { stdout } = await run({
+    file: 'curl',
+    args: ['--silent', '--max-time', '5', '--output', '/dev/null', '--write-out', '%{http_code}', ...ca, url],
+  });
+  return Number(stdout) >= 200 && Number(stdout) < 500;
+}

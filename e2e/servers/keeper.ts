@@ -1,0 +1,60 @@
+import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
+import { createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { describeCause } from '../../datamover/errors.ts';
+import { startMinio } from './minio.ts';
+import { startRgw } from './rgw.ts';
+import { scratchDirectory } from './scratch.ts';
+import type { S3Server } from './s3-server.ts';
+import type { KeeperAnswer, KeeperRequest } from './shared.ts';
+
+export interface Keeper {
+  /** Unix socket on which test files ask for servers: one JSON line each way. */
+  readonly socket: string;
+  stop(): Promise<void>;
+}
+
+/** Serves every test file of a run with the same servers, each started when somebody first asks for it. */
+export async function startKeeper(): Promise<Keeper> {
+  const home = await scratchDirectory('keeper');
+  const socket = join(home, 'socket');
+  const servers = new Map<string, Promise<S3Server>>();
+
+  const obtain = ({ kind, tls }: KeeperRequest): Promise<S3Server> => {
+    const key = `${kind} ${tls}`;
+    const known = servers.get(key);
+    if (known !== undefined) return known;
+    const begun = kind === 'minio' ? startMinio({ tls, own: true }) : startRgw({ own: true });
+    servers.set(key, begun);
+    return begun;
+  };
+  const serve = async (connection: Socket): Promise<void> => {
+    const lines = createInterface({ input: connection });
+    const [line] = (await once(lines, 'line')) as [string];
+    const answer: KeeperAnswer = await obtain(JSON.parse(line) as KeeperRequest).then(
+      (server) => ({ server }),
+      (error: unknown) => ({ error: describeCause(error) }),
+    );
+    connection.end(JSON.stringify(answer));
+  };
+  const listener = createServer((connection) => {
+    serve(connection).catch((error: unknown) =>
+      connection.destroy(error instanceof Error ? error : undefined),
+    );
+  });
+  listener.listen(socket);
+  await once(listener, 'listening');
+  return {
+    socket,
+    async stop() {
+      listener.close();
+      const started = await Promise.allSettled([...servers.values()]);
+      await Promise.all(
+        started.map((result) => (result.status === 'fulfilled' ? result.value.stop() : undefined)),
+      );
+      await rm(home, { recursive: true, force: true });
+    },
+  };
+}

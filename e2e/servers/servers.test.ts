@@ -1,0 +1,58 @@
+import { expect, test } from '@jest/globals';
+import { commandFailure, run } from '../../datamover/process/spawn.ts';
+import { describePeer } from './describe-peers.ts';
+import { startMinio } from './minio.ts';
+import { startRgw } from './rgw.ts';
+import { adminClient, makeBucket, type S3Server } from './s3-server.ts';
+
+/** The server keeps what it is given, and refuses a wrong secret: it is a real one. */
+async function expectWorking(server: S3Server): Promise<void> {
+  const bucket = await makeBucket(server);
+  const client = adminClient(server);
+  await client.putObject(bucket, 'a/b', 'content');
+  expect((await client.statObject(bucket, 'a/b')).size).toBe(7);
+  const stranger = adminClient({ ...server, secretKey: 'wrong-secret-key' });
+  await expect(stranger.statObject(bucket, 'a/b')).rejects.toThrow();
+}
+
+async function isGone(server: S3Server): Promise<boolean> {
+  const outcome = await run({ file: 'curl', args: ['--silent', server.endpoint] }).catch(commandFailure);
+  return outcome?.status === 7;
+}
+
+describePeer('minio', 'MinIO', () => {
+  test('answers and is shared by the run', async () => {
+    const [one, other] = await Promise.all([startMinio(), startMinio()]);
+    expect(one.endpoint).toBe(other.endpoint);
+    await expectWorking(one);
+    await one.stop();
+    await expectWorking(other);
+  });
+
+  test('answers with TLS', async () => {
+    const server = await startMinio({ tls: true });
+    expect(server.endpoint).toMatch(/^https:/);
+    await expectWorking(server);
+    await expect(makeBucket({ ...server, caFile: '/dev/null' })).rejects.toThrow(/certificate/);
+  });
+
+  test('one of its own is gone after stop', async () => {
+    const server = await startMinio({ own: true });
+    await expectWorking(server);
+    await server.stop();
+    expect(await isGone(server)).toBe(true);
+  });
+});
+
+describePeer('ceph', 'RADOS Gateway', () => {
+  test('answers', async () => {
+    await expectWorking(await startRgw());
+  });
+
+  test('one of its own is gone after stop', async () => {
+    const server = await startRgw({ own: true });
+    await expectWorking(server);
+    await server.stop();
+    expect(await isGone(server)).toBe(true);
+  });
+});
