@@ -25,13 +25,29 @@ export function zstdLevel(compression: Compression): number | undefined {
 }
 
 /** One zstd frame that declares its content size. */
-export function compress(bytes: Uint8Array, level: number): Uint8Array<ArrayBuffer> {
+export function compress(bytes: Uint8Array, level: number): Buffer<ArrayBuffer> {
   return zstdCompressSync(bytes, {
     // A chunk that holds the worst case spares zlib a second round and a concatenation.
     chunkSize: compressBound(bytes.length),
     params: { [constants.ZSTD_c_compressionLevel]: level },
     pledgedSrcSize: bytes.length,
   });
+}
+
+/**
+ * A blob's stored form where it is smaller than the blob; `undefined` where the blob is better stored plain. The caller may give
+ * the output's memory back at once (`buffer.transfer(0)`).
+ */
+export function compressBlob(bytes: Uint8Array, compression: Compression): Buffer<ArrayBuffer> | undefined {
+  const level = zstdLevel(compression);
+  if (level === undefined || bytes.length === 0) return undefined;
+  const compressed = compress(bytes, level);
+  return compressed.length < bytes.length ? compressed : undefined;
+}
+
+/** The blob of `length` bytes behind its compressed form. */
+export function decompressBlob(bytes: Uint8Array, length: number): Buffer<ArrayBuffer> {
+  return decompress(bytes, 'blob', length);
 }
 
 /** The longest that zstd makes of `length` bytes (ZSTD_COMPRESSBOUND), and never below zlib's smallest chunk. */
@@ -44,7 +60,7 @@ export function compressBound(length: number): number {
  * Decompresses exactly `length` bytes; without `length`, up to `MAX_UNCOMPRESSED`. `subject` names the thing in errors. The
  * bytes must have been authenticated before.
  */
-export function decompress(bytes: Uint8Array, subject: string, length?: number): Uint8Array<ArrayBuffer> {
+export function decompress(bytes: Uint8Array, subject: string, length?: number): Buffer<ArrayBuffer> {
   const limit = length ?? MAX_UNCOMPRESSED;
   if (limit > MAX_UNCOMPRESSED) {
     throw damaged(subject, `a declared length of ${limit} bytes is beyond the limit of ${MAX_UNCOMPRESSED}`);
