@@ -1,7 +1,10 @@
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import http from 'node:http';
+import https from 'node:https';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeCause } from '../../datamover/errors.ts';
-import { run, start, type Command } from '../../datamover/process/spawn.ts';
+import { start, type Command } from '../../datamover/process/spawn.ts';
 
 export interface Daemon {
   readonly pid: number;
@@ -60,12 +63,16 @@ export async function startDaemon(command: DaemonCommand): Promise<Daemon> {
   };
 }
 
-/** Whether an HTTP server answers at this address with a status below 500. */
+/** Whether an HTTP server answers at this address with a status below 500; throws while nobody listens. */
 export async function answers(url: string, caFile?: string): Promise<boolean> {
-  const ca = caFile === undefined ? [] : ['--cacert', caFile];
-  const { stdout } = await run({
-    file: 'curl',
-    args: ['--silent', '--max-time', '5', '--output', '/dev/null', '--write-out', '%{http_code}', ...ca, url],
+  const client = url.startsWith('https:') ? https : http;
+  const ca = caFile === undefined ? undefined : await readFile(caFile);
+  return new Promise((resolve, reject) => {
+    const request = client.get(url, { ca, agent: false, timeout: 5_000 }, (response) => {
+      response.resume();
+      resolve((response.statusCode ?? 500) < 500);
+    });
+    request.once('timeout', () => request.destroy(new Error('no answer')));
+    request.once('error', reject);
   });
-  return Number(stdout) >= 200 && Number(stdout) < 500;
 }

@@ -50,10 +50,11 @@ export async function startKeeper(): Promise<Keeper> {
     socket,
     async stop() {
       listener.close();
-      const started = await Promise.allSettled([...servers.values()]);
-      await Promise.all(
-        started.map((result) => (result.status === 'fulfilled' ? result.value.stop() : undefined)),
-      );
+      for (const begun of servers.values()) {
+        // One that did not start has told whoever asked for it.
+        const server = await begun.catch(() => undefined);
+        await server?.stop();
+      }
       await rm(home, { recursive: true, force: true });
     },
   };

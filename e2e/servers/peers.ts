@@ -1,7 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 
 /** Software that we did not write and measure ourselves against. */
-export type PeerName = 'restic-debian' | 'restic-current' | 'rustic' | 'minio' | 'ceph';
+export type PeerName =
+  'restic-debian' | 'restic-current' | 'rustic' | 'minio' | 'ceph' | 'mke2fs' | 'openssl';
 
 export interface Peer {
   readonly name: PeerName;

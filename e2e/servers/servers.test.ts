@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
-import { commandFailure, run } from '../../datamover/process/spawn.ts';
+import { isErrno } from '../../datamover/errors.ts';
+import { answers } from './daemon.ts';
 import { describePeer } from './describe-peers.ts';
 import { startMinio } from './minio.ts';
 import { startRgw } from './rgw.ts';
@@ -16,8 +17,10 @@ async function expectWorking(server: S3Server): Promise<void> {
 }
 
 async function isGone(server: S3Server): Promise<boolean> {
-  const outcome = await run({ file: 'curl', args: ['--silent', server.endpoint] }).catch(commandFailure);
-  return outcome?.status === 7;
+  return answers(server.endpoint).then(
+    () => false,
+    (error: unknown) => isErrno(error, 'ECONNREFUSED'),
+  );
 }
 
 describePeer('minio', 'MinIO', () => {

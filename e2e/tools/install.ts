@@ -1,0 +1,57 @@
+/**
+ * Installs the servers and peers that tests run against, and writes inventory.json for peers.ts. Run it again at any time: with
+ * everything there it takes less than a second. In CI (CI=true) something missing is a failure; elsewhere it is reported here, and
+ * the tests that need it are counted as skipped.
+ */
+import { rename, writeFile } from 'node:fs/promises';
+import { describeCause } from '../../datamover/errors.ts';
+import type { Inventory, Peer, PeerName } from '../servers/peers.ts';
+import { installPackages } from './apt.ts';
+import { installMinio } from './minio.ts';
+import { installCurrentRestic, installDebianRestic } from './restic.ts';
+import { installRustic } from './rustic.ts';
+
+export type Installed = Omit<Peer, 'name'>;
+
+/** In this order, one after the other: apt has one lock, and a build takes both cores. */
+const INSTALLERS: Record<PeerName, () => Promise<Installed>> = {
+  mke2fs: async () => ({ file: '/sbin/mke2fs', version: await installPackages(['e2fsprogs']) }),
+  openssl: async () => ({
+    file: '/usr/bin/openssl',
+    version: await installPackages(['openssl', 'ca-certificates']),
+  }),
+  'restic-debian': installDebianRestic,
+  'restic-current': installCurrentRestic,
+  ceph: async () => ({
+    file: '/usr/bin/radosgw',
+    version: await installPackages(['radosgw', 'ceph-mon', 'ceph-osd', 'ceph-common']),
+  }),
+  minio: installMinio,
+  rustic: installRustic,
+};
+
+const inventory: Partial<Inventory> = {};
+let missing = 0;
+for (const [name, install] of Object.entries(INSTALLERS) as [PeerName, () => Promise<Installed>][]) {
+  const began = Date.now();
+  try {
+    const { file, version } = await install();
+    inventory[name] = { name, file, version };
+    const seconds = (Date.now() - began) / 1000;
+    console.log(`${name.padEnd(15)} ${version}${seconds < 2 ? '' : ` (${seconds.toFixed(0)} s)`}`);
+  } catch (error) {
+    missing += 1;
+    inventory[name] = { missing: describeCause(error) };
+    console.log(`${name.padEnd(15)} MISSING: ${describeCause(error)}`);
+  }
+}
+
+const target = new URL('inventory.json', import.meta.url);
+const draft = new URL(`inventory.json.${process.pid}`, import.meta.url);
+await writeFile(draft, `${JSON.stringify(inventory, null, 2)}\n`);
+await rename(draft, target);
+
+if (missing > 0 && process.env['CI'] === 'true') {
+  console.log(`${missing} of the servers and peers that tests need are missing, which in CI is a failure`);
+  process.exitCode = 1;
+}
