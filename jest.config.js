@@ -6,6 +6,7 @@ export default {
   transform: {},
   testTimeout: 60_000,
   maxWorkers: 2,
+  reporters: ['default', '<rootDir>/e2e/tools/reporter.js'],
   globalSetup: '<rootDir>/e2e/servers/global-setup.js',
   globalTeardown: '<rootDir>/e2e/servers/global-teardown.js',
 };

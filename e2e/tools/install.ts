@@ -1,9 +1,10 @@
 /**
- * Installs the servers and peers that tests run against, and writes inventory.json for peers.ts. Run it again at any time: with
- * everything there it takes less than a second. In CI (CI=true) something missing is a failure; elsewhere it is reported here, and
+ * `install.ts [NAME ...]` installs the servers and peers that tests run against, all of them without a name, and writes
+ * inventory.json for peers.ts. With everything there it takes less than a second. In CI (CI=true) something missing is a failure; elsewhere it is reported here, and
  * the tests that need it are counted as skipped.
  */
-import { rename, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { describeCause } from '../../datamover/errors.ts';
 import type { Inventory, Peer, PeerName } from '../servers/peers.ts';
 import { installPackages } from './apt.ts';
@@ -30,9 +31,14 @@ const INSTALLERS: Record<PeerName, () => Promise<Installed>> = {
   rustic: installRustic,
 };
 
-const inventory: Partial<Inventory> = {};
+const target = new URL('inventory.json', import.meta.url);
+const inventory: Partial<Inventory> = existsSync(target)
+  ? (JSON.parse(await readFile(target, 'utf8')) as Partial<Inventory>)
+  : {};
+const wanted = process.argv.slice(2);
 let missing = 0;
 for (const [name, install] of Object.entries(INSTALLERS) as [PeerName, () => Promise<Installed>][]) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
   const began = Date.now();
   try {
     const { file, version } = await install();
@@ -46,7 +52,6 @@ for (const [name, install] of Object.entries(INSTALLERS) as [PeerName, () => Pro
   }
 }
 
-const target = new URL('inventory.json', import.meta.url);
 const draft = new URL(`inventory.json.${process.pid}`, import.meta.url);
 await writeFile(draft, `${JSON.stringify(inventory, null, 2)}\n`);
 await rename(draft, target);

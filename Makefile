@@ -1,0 +1,47 @@
+# make        what a newcomer needs: dependencies and the compiled command
+# make test   everything that CI runs; `make test T=store/retry` for some test files alone
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: all deps build servers lint format test demo bench clean
+
+# The Node that package.json pins, whatever the machine has.
+NODE := node_modules/.bin/node
+
+all: build
+
+deps: node_modules/.package-lock.json
+
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --no-audit --no-fund
+	touch $@
+
+# tsc leaves the outputs of removed sources behind, and jest would run their tests.
+build: deps
+	npm run --silent build
+	find dist -name '*.test.js' | while read -r test; do \
+	  source=$${test#dist/}; [ -e "$${source%.js}.ts" ] || rm -- "$$test"; done
+
+# The servers and peers that tests run against: seconds when they are there, some ten minutes the first time.
+servers: deps
+	$(NODE) e2e/tools/install.ts
+
+lint: deps
+	npm run --silent lint
+
+format: deps
+	npm run --silent format
+
+test: build lint servers
+	npm run --silent test -- $(T)
+
+demo: build
+	$(NODE) e2e/tools/install.ts mke2fs
+	e2e/demo/run.sh
+
+bench: build
+	$(NODE) e2e/tools/install.ts restic-current minio
+	npm run --silent bench
+
+clean:
+	rm -rf dist
