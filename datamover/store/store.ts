@@ -25,16 +25,24 @@ export interface ByteRange {
   readonly length: number;
 }
 
+/**
+ * Asked before each piece of bytes goes over the wire (or after it came); a promise means "wait for it first". The limit
+ * wrapper hands one down, and a store that cannot work in pieces leaves it alone: then the wrapper charges the whole.
+ */
+export type Pace = (bytes: number) => Promise<void> | undefined;
+
 export interface LoadOptions {
   /** Only these bytes; the whole file without it. A range beyond the end is an error. */
   readonly range?: ByteRange;
   /** Memory (also shared memory) to fill, at least as long as the answer: spares an allocation and a copy on the hot path. */
   readonly into?: Uint8Array;
   readonly signal?: AbortSignal;
+  readonly pace?: Pace;
 }
 
 export interface SaveOptions {
   readonly signal?: AbortSignal;
+  readonly pace?: Pace;
 }
 
 export interface Store {

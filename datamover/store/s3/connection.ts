@@ -1,0 +1,68 @@
+import { lookup, type LookupAddress, type LookupOptions } from 'node:dns';
+import http from 'node:http';
+import https from 'node:https';
+import tls from 'node:tls';
+
+export type RequestKind = 'PUT' | 'GET' | 'HEAD' | 'DELETE' | 'LIST' | 'BUCKET';
+
+export interface ConnectionOptions {
+  readonly secure: boolean;
+  /** PEM certificates of authorities to trust beside the usual ones. */
+  readonly ca?: string | undefined;
+  /** Open connections at most. */
+  readonly connections: number;
+  /** Milliseconds without a byte after which a connection is given up. */
+  readonly stallMs: number;
+  /** Told of every request that goes out. */
+  readonly onRequest?: ((kind: RequestKind) => void) | undefined;
+}
+
+/** The kept-alive connections to one server. */
+export class Connection {
+  readonly secure: boolean;
+  readonly stallMs: number;
+  readonly agent: http.Agent;
+  readonly #onRequest: (kind: RequestKind) => void;
+
+  constructor({ secure, ca, connections, stallMs, onRequest = (): void => undefined }: ConnectionOptions) {
+    this.secure = secure;
+    this.stallMs = stallMs;
+    this.#onRequest = onRequest;
+    const keeping = {
+      keepAlive: true,
+      maxSockets: connections,
+      scheduling: 'lifo',
+      lookup: lookupHost,
+    } as const;
+    this.agent = secure ? new https.Agent({ ...keeping, ...trust(ca) }) : new http.Agent(keeping);
+  }
+
+  /** Begins a request; nothing is sent before the first write or the end. */
+  request(kind: RequestKind, options: http.RequestOptions): http.ClientRequest {
+    this.#onRequest(kind);
+    return (this.secure ? https : http).request({ ...options, agent: this.agent });
+  }
+
+  close(): void {
+    this.agent.destroy();
+  }
+}
+
+/** One context for all connections: reading some 150 root certificates anew for each would take milliseconds. */
+function trust(ca: string | undefined): { secureContext?: tls.SecureContext } {
+  if (ca === undefined) return {};
+  return { secureContext: tls.createSecureContext({ ca: [...tls.getCACertificates('default'), ca] }) };
+}
+
+type LookupCallback = (
+  error: NodeJS.ErrnoException | null,
+  address: string | LookupAddress[],
+  family?: number,
+) => void;
+
+/** Names below `localhost` are this machine (RFC 6761, 6.3), which not every resolver knows: a bucket's name may stand there. */
+function lookupHost(host: string, options: LookupOptions, callback: LookupCallback): void {
+  if (!host.endsWith('.localhost')) lookup(host, options, callback);
+  else if (options.all === true) callback(null, [{ address: '127.0.0.1', family: 4 }]);
+  else callback(null, '127.0.0.1', 4);
+}
