@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -30,7 +30,7 @@ export async function cached(
   const folder = join(cacheRoot(), `${name}-${key}`);
   const versionFile = join(folder, 'version');
   if (!existsSync(versionFile)) {
-    const partial = `${folder}.${process.pid}`;
+    const partial = `${folder}.${process.pid}-${randomUUID()}`;
     await rm(partial, { recursive: true, force: true });
     await mkdir(partial, { recursive: true });
     try {
