@@ -36,10 +36,17 @@ export function sealInto(key: MasterKey, plaintext: Uint8Array, target: Uint8Arr
   return length;
 }
 
-/** Checks the tag, then decrypts. Fails on any changed, missing or added byte before a single byte is decrypted. */
-export function open(key: MasterKey, sealed: Uint8Array): Uint8Array<ArrayBuffer> {
+/**
+ * Checks the tag, then decrypts. Fails on any changed, missing or added byte before a single byte is decrypted. `subject` names
+ * the thing in errors.
+ */
+export function open(key: MasterKey, sealed: Uint8Array, subject?: string): Uint8Array<ArrayBuffer> {
   if (!isAuthentic(key, sealed)) {
-    throw new DatamoverError({ operation: 'decrypt', cause: mismatch(sealed.length) });
+    throw new DatamoverError({
+      operation: 'decrypt',
+      cause: mismatch(sealed.length),
+      ...(subject && { subject }),
+    });
   }
   return openUnchecked(key, sealed);
 }

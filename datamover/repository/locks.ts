@@ -1,0 +1,236 @@
+import { DatamoverError } from '../errors.ts';
+import type { FileInfo, Store } from '../store/store.ts';
+import { fileSubject, listFiles, type RepositoryFiles } from './files.ts';
+import {
+  conflicts,
+  decodeLock,
+  describeLock,
+  encodeLock,
+  isOurs,
+  isStale,
+  newLock,
+  STALE_AFTER_MS,
+  type Lock,
+  type LockMode,
+} from './lock.ts';
+import { epochMilliseconds } from './time.ts';
+import type { Id } from './types.ts';
+
+/** A lock file as it was met. */
+export interface KnownLock {
+  readonly id: Id;
+  /** `undefined` where the file could not be read. */
+  readonly lock: Lock | undefined;
+  readonly stale: boolean;
+  /** By the store's clock where it tells, else by the lock's own time. */
+  readonly ageMs: number;
+  readonly problem?: DatamoverError;
+}
+
+export interface LockContext {
+  readonly store: Store;
+  readonly files: RepositoryFiles;
+}
+
+/**
+ * Reads the lock files of a listing. `ownModified` is when the store took a file that was written a moment ago: with it, ages are
+ * differences on the store's clock and wrong clocks of hosts play no part.
+ */
+export async function readLocks(
+  { store, files }: LockContext,
+  listed: readonly FileInfo[],
+  ownModified?: Date,
+): Promise<KnownLock[]> {
+  const known: KnownLock[] = [];
+  for (const { name: id, modified } of listed) {
+    const storeAge =
+      modified === undefined ? undefined : (ownModified ?? new Date()).getTime() - modified.getTime();
+    try {
+      const lock = decodeLock(await files.load('locks', id), fileSubject('locks', id));
+      const ageMs = storeAge ?? Date.now() - epochMilliseconds(lock.time);
+      known.push({ id, lock, ageMs, stale: isStale(lock, ageMs) });
+    } catch (error) {
+      if (store.isMissing(error)) continue;
+      if (!(error instanceof DatamoverError) || error.retryable) throw error;
+      // Half-written by a crash, perhaps: it counts as a lock until it is old.
+      const ageMs = storeAge ?? 0;
+      known.push({ id, lock: undefined, ageMs, stale: ageMs > STALE_AFTER_MS, problem: error });
+    }
+  }
+  return known;
+}
+
+/** The error for somebody who is kept out; `undefined` where nobody is in the way. */
+export function findConflict(
+  others: readonly KnownLock[],
+  wanted: LockMode,
+  location: string,
+): DatamoverError | undefined {
+  for (const { lock, stale, problem } of others) {
+    if (stale || (lock !== undefined && !conflicts(lock, wanted))) continue;
+    return new DatamoverError({
+      operation:
+        wanted === 'shared'
+          ? 'lock repository'
+          : `lock repository for ${wanted === 'sweep' ? 'sweeping' : 'one alone'}`,
+      subject: location,
+      cause:
+        lock === undefined
+          ? `a lock file is unreadable (${problem?.message ?? ''})`
+          : `locked by ${describeLock(lock)}`,
+      hint: 'try again when it has ended; `datamover unlock` removes locks whose process is gone',
+      kind: 'locked',
+      retryable: true,
+    });
+  }
+  return undefined;
+}
+
+export interface AcquiredLock {
+  readonly handle: LockHandle;
+  /** The locks of others, our dead ones not among them. */
+  readonly others: readonly KnownLock[];
+  /** Locks of ours whose processes had died: they are removed, and may have left packs that no index names. */
+  readonly crashed: readonly Lock[];
+  /** Index and snapshot files as listed after our lock was there. */
+  readonly listing: ReadonlyMap<FileInfo['type'], readonly FileInfo[]>;
+}
+
+/**
+ * Writes a lock, then looks: whoever comes at the same time sees ours or we see his. One listing, which brings the index and the
+ * snapshots along.
+ */
+export async function acquireLock(
+  context: LockContext,
+  mode: LockMode,
+  version: string,
+  signal?: AbortSignal,
+): Promise<AcquiredLock> {
+  const { store, files } = context;
+  const handle = await LockHandle.create(files, mode, version);
+  try {
+    const listing = await listFiles(store, ['locks', 'index', 'snapshots'], signal);
+    const listed = listing.get('locks') ?? [];
+    const own = listed.find((file) => file.name === handle.id);
+    const known = await readLocks(
+      context,
+      listed.filter((file) => file !== own),
+      own?.modified,
+    );
+    const conflict = findConflict(known, mode, store.location);
+    if (conflict !== undefined) throw conflict;
+    const dead = known.filter(({ lock, stale }) => stale && lock !== undefined && isOurs(lock));
+    for (const { id } of dead) await files.remove('locks', id);
+    return {
+      handle,
+      others: known.filter((entry) => !dead.includes(entry)),
+      crashed: dead.flatMap(({ lock }) => lock ?? []),
+      listing,
+    };
+  } catch (error) {
+    // Where even that fails, the lock expires by itself; the first error is the one to tell.
+    await handle.release().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Ours is written anew every five minutes; after 25 minutes without success others will soon think us dead. */
+export const REFRESH_EVERY_MS = 5 * 60_000;
+export const GIVE_UP_AFTER_MS = 25 * 60_000;
+const RETRY_EVERY_MS = 30_000;
+
+/** A lock that we hold: refreshed until `release`. */
+export class LockHandle {
+  readonly mode: LockMode;
+  readonly #files: RepositoryFiles;
+  readonly #version: string;
+  readonly #lost = new AbortController();
+  #id: Id;
+  #refreshedAt: number;
+  #timer: NodeJS.Timeout | undefined;
+  #refreshing: Promise<void> = Promise.resolve();
+
+  private constructor(files: RepositoryFiles, mode: LockMode, version: string, id: Id, writtenAt: number) {
+    this.#files = files;
+    this.mode = mode;
+    this.#version = version;
+    this.#id = id;
+    this.#refreshedAt = writtenAt;
+    this.#schedule(REFRESH_EVERY_MS);
+  }
+
+  static async create(files: RepositoryFiles, mode: LockMode, version: string): Promise<LockHandle> {
+    const startedAt = Date.now();
+    const id = await files.save('locks', encodeLock(newLock(mode, version)));
+    return new LockHandle(files, mode, version, id, startedAt);
+  }
+
+  /** The present lock file; each refresh brings a new one. */
+  get id(): Id {
+    return this.#id;
+  }
+
+  /** Aborted, with the reason, once the lock is lost: nothing more may be written then. */
+  get signal(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** Fails once the lock is lost. Called before every write. */
+  assertHeld(): void {
+    // A machine that slept runs no timers, so the clock is asked too.
+    if (Date.now() - this.#refreshedAt > GIVE_UP_AFTER_MS)
+      this.#lose('it could not be refreshed for 25 minutes');
+    this.#lost.signal.throwIfAborted();
+  }
+
+  /** Writes a lock file with the present time, then removes the old one. */
+  async refresh(): Promise<void> {
+    this.assertHeld();
+    const startedAt = Date.now();
+    const id = await this.#files.save('locks', encodeLock(newLock(this.mode, this.#version)));
+    const old = this.#id;
+    this.#id = id;
+    this.#refreshedAt = startedAt;
+    await this.#files.remove('locks', old);
+  }
+
+  /** Removes the lock file. Harmless when repeated. */
+  async release(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#lose('it was released');
+    await this.#refreshing;
+    await this.#files.remove('locks', this.#id);
+  }
+
+  #schedule(delay: number): void {
+    this.#timer = setTimeout(() => {
+      this.#refreshing = this.#refreshOrLose();
+    }, delay);
+    this.#timer.unref();
+  }
+
+  async #refreshOrLose(): Promise<void> {
+    try {
+      await this.refresh();
+      if (!this.#lost.signal.aborted) this.#schedule(REFRESH_EVERY_MS);
+    } catch (error) {
+      // Not swallowed: whoever writes sees it through `signal` and `assertHeld` as soon as it matters.
+      if (this.#lost.signal.aborted) return;
+      if (Date.now() - this.#refreshedAt > GIVE_UP_AFTER_MS) this.#lose(error);
+      else this.#schedule(RETRY_EVERY_MS);
+    }
+  }
+
+  #lose(cause: unknown): void {
+    if (this.#lost.signal.aborted) return;
+    this.#lost.abort(
+      new DatamoverError({
+        operation: 'keep lock',
+        subject: fileSubject('locks', this.#id),
+        cause,
+        kind: 'locked',
+      }),
+    );
+  }
+}

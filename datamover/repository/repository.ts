@@ -1,0 +1,359 @@
+import { DatamoverError } from '../errors.ts';
+import type { FileInfo, FileType, Store } from '../store/store.ts';
+import { programVersion } from '../version.ts';
+import { openBlob, sealBlob } from './blob.ts';
+import type { BlobIndex } from './blob-index.ts';
+import { open } from './crypto/cipher.ts';
+import { fileSubject, listFiles, RepositoryFiles, type DocumentType, type OnProblem } from './files.ts';
+import { sha256, shortId, toBytes } from './id.ts';
+import { inFlight } from './in-flight.ts';
+import {
+  BLOBS_PER_INDEX_FILE,
+  decodeIndexFile,
+  encodeIndexFile,
+  splitForIndexFiles,
+  type IndexFile,
+} from './index-file.ts';
+import { executeInit, planInit, type InitOptions } from './init.ts';
+import type { LockMode } from './lock.ts';
+import { acquireLock, type AcquiredLock, type LockHandle } from './locks.ts';
+import { MemoryIndex } from './memory-index.ts';
+import { openRepository, type Opened } from './open.ts';
+import { decodePackHeader, headerRange, TAIL_LENGTH } from './pack-header.ts';
+import { Packer, type FinishedPack } from './packer.ts';
+import { decodeSnapshot, encodeSnapshot, type Snapshot } from './snapshot.ts';
+import type { BlobType, Compression, Id, MasterKey, Pack, PackedBlob, RepositoryConfig } from './types.ts';
+
+export interface OpenOptions {
+  /** Default `auto`. Version 1 repositories are never compressed. */
+  readonly compression?: Compression;
+  /** The start of the id of the key file to try first. */
+  readonly keyHint?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface WalkOptions {
+  /** Told of each file that cannot be read; without it the first one ends the walk. */
+  readonly onProblem?: OnProblem;
+  readonly signal?: AbortSignal;
+}
+
+/** Pack headers are read with the pack's last bytes in one request: enough for some 400 blobs. */
+const USUAL_TAIL = 16 * 1024;
+
+/** An index file is written at the latest after this time, so that a crash of a long backup leaves little unindexed. */
+const INDEX_EVERY_MS = 5 * 60_000;
+
+/**
+ * An open repository: its key, its files, its blobs. Everything read through it is verified; everything is written in the order
+ * that keeps a crash harmless: packs, then index, then snapshot.
+ */
+export class Repository {
+  readonly store: Store;
+  readonly config: RepositoryConfig;
+  readonly key: MasterKey;
+  /** The key file that the password opened. */
+  readonly keyId: Id;
+  readonly compression: Compression;
+  readonly files: RepositoryFiles;
+  #listing: ReadonlyMap<FileType, readonly FileInfo[]>;
+  #index: MemoryIndex | undefined;
+  readonly #indexed = new Set<Id>();
+  /** Packs that are stored but in no index file yet. */
+  #unindexed: Pack[] = [];
+  #unindexedBlobs = 0;
+  #indexedAt = Date.now();
+  #lock: LockHandle | undefined;
+  readonly #packer: Packer;
+
+  private constructor(store: Store, opened: Opened, compression: Compression) {
+    this.store = store;
+    this.config = opened.config;
+    this.key = opened.key.master;
+    this.keyId = opened.key.id;
+    this.compression = compression;
+    this.files = new RepositoryFiles(store, this.key, this.config.version);
+    this.#listing = opened.listing;
+    this.#packer = new Packer({ key: this.key, uploads: 2, store: (finished) => this.#storePack(finished) });
+  }
+
+  /** Makes a repository and opens it. `planInit` and `executeInit` do the same in two steps. */
+  static async init(
+    store: Store,
+    password: string,
+    options: InitOptions & OpenOptions = {},
+  ): Promise<Repository> {
+    await executeInit(store, await planInit(store, options), password);
+    return Repository.open(store, password, options);
+  }
+
+  static async open(store: Store, password: string, options: OpenOptions = {}): Promise<Repository> {
+    const { compression = 'auto', keyHint, signal } = options;
+    return new Repository(store, await openRepository(store, password, keyHint, signal), compression);
+  }
+
+  /** The index; `loadIndex` comes first. */
+  get index(): BlobIndex {
+    return this.#loaded();
+  }
+
+  /** How to compress blobs here: `undefined` in version 1, which knows no compression. */
+  get blobCompression(): Compression | undefined {
+    return this.config.version === 1 ? undefined : this.compression;
+  }
+
+  /**
+   * Takes a lock that every later write demands, and lists anew: index and snapshots are read as they were after the lock was
+   * there. Fails with kind `locked` where somebody is in the way.
+   */
+  async lock(mode: LockMode, signal?: AbortSignal): Promise<AcquiredLock> {
+    const acquired = await acquireLock(this, mode, programVersion(), signal);
+    this.#listing = new Map([...this.#listing, ...acquired.listing]);
+    this.#lock = acquired.handle;
+    return acquired;
+  }
+
+  /** Lists files anew, for what comes after. */
+  async relist(types: readonly FileType[] = ['index', 'snapshots'], signal?: AbortSignal): Promise<void> {
+    this.#listing = new Map([...this.#listing, ...(await listFiles(this.store, types, signal))]);
+  }
+
+  /** The last listing of a type: `keys`, `locks`, `index` or `snapshots`. */
+  listed(type: FileType): readonly FileInfo[] {
+    return this.#listing.get(type) ?? [];
+  }
+
+  /** The verified JSON of an index, snapshot or lock file. */
+  async loadFile(type: DocumentType, id: Id, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.files.load(type, id, signal);
+  }
+
+  async saveFile(type: DocumentType, json: Uint8Array): Promise<Id> {
+    this.#assertLock();
+    return this.files.save(type, json);
+  }
+
+  /**
+   * Reads the index files that are not in the index yet. A file that vanishes meanwhile was replaced by another, which a new
+   * listing shows.
+   */
+  async loadIndex({ onProblem, signal }: WalkOptions = {}): Promise<BlobIndex> {
+    const index = (this.#index ??= new MemoryIndex());
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const files = this.listed('index').filter((file) => !this.#indexed.has(file.name));
+      // About 54 bytes of an index file for each blob, of the blobs that real repositories hold.
+      index.reserve(index.entryCount + Math.ceil(files.reduce((sum, file) => sum + file.size, 0) / 54));
+      let vanished = false;
+      for await (const { id, json } of this.#documents('index', files, onProblem, signal)) {
+        if (json === undefined) vanished = true;
+        else index.addIndexFile(json, fileSubject('index', id));
+        this.#indexed.add(id);
+      }
+      if (!vanished) break;
+      await this.relist(['index'], signal);
+    }
+    return index;
+  }
+
+  /** Every index file as objects, one after the other: all entries, duplicates included, without holding them all. */
+  async *indexFiles({ onProblem, signal }: WalkOptions = {}): AsyncGenerator<{
+    readonly id: Id;
+    readonly file: IndexFile;
+  }> {
+    for await (const { id, json } of this.#documents('index', this.listed('index'), onProblem, signal)) {
+      if (json !== undefined) yield { id, file: decodeIndexFile(json, fileSubject('index', id)) };
+    }
+  }
+
+  /** All snapshots, in no promised order. One that is forgotten meanwhile is left out. */
+  async *snapshots({ onProblem, signal }: WalkOptions = {}): AsyncGenerator<{
+    readonly id: Id;
+    readonly snapshot: Snapshot;
+  }> {
+    const files = this.listed('snapshots');
+    for await (const { id, json } of this.#documents('snapshots', files, onProblem, signal)) {
+      if (json === undefined) continue;
+      const snapshot = this.#attempt(
+        () => decodeSnapshot(json, fileSubject('snapshots', id)),
+        'snapshots',
+        id,
+        onProblem,
+      );
+      if (snapshot !== undefined) yield { id, snapshot };
+    }
+  }
+
+  async loadSnapshot(id: Id, signal?: AbortSignal): Promise<Snapshot> {
+    return decodeSnapshot(await this.files.load('snapshots', id, signal), fileSubject('snapshots', id));
+  }
+
+  /** Writes a snapshot after everything that it refers to. */
+  async saveSnapshot(snapshot: Snapshot): Promise<Id> {
+    await this.flush();
+    return this.saveFile('snapshots', encodeSnapshot(snapshot));
+  }
+
+  /** The content of a blob, checked against its id. An unknown blob may be newer than our index: that is read on, once. */
+  async loadBlob(type: BlobType, id: Id, signal?: AbortSignal): Promise<Uint8Array> {
+    const raw = toBytes(id);
+    let location = this.#loaded().lookup(type, raw);
+    if (location === undefined) {
+      await this.relist(['index'], signal);
+      location = (await this.loadIndex({ ...(signal && { signal }) })).lookup(type, raw);
+    }
+    const subject = `${type} blob ${shortId(id)}`;
+    if (location === undefined) {
+      throw new DatamoverError({
+        operation: 'read',
+        subject,
+        cause: 'no index file names it',
+        hint: '`datamover repair index` reads the packs again; else the backups that need it are damaged',
+      });
+    }
+    const { pack, offset, length, uncompressedLength } = location;
+    const range = { offset, length };
+    const sealed = await this.store.load({ type: 'data', name: pack }, { range, ...(signal && { signal }) });
+    return openBlob(
+      this.key,
+      { id, type, uncompressedLength },
+      sealed,
+      `${subject} in pack ${shortId(pack)}`,
+    );
+  }
+
+  /** Stores a blob unless the repository has it. It lies in the store for sure after `flush`. */
+  async saveBlob(type: BlobType, plain: Uint8Array): Promise<Id> {
+    const id = sha256(plain);
+    if (this.#loaded().claim(toBytes(id), type)) {
+      await this.#packer.add(type, id, sealBlob(this.key, type, plain, this.blobCompression));
+    }
+    return id;
+  }
+
+  /** Stores a blob's sealed bytes as they are (repacking, copying within one key), whether or not the repository has it. */
+  async saveSealedBlob(
+    blob: Pick<PackedBlob, 'id' | 'type' | 'uncompressedLength'>,
+    bytes: Uint8Array,
+  ): Promise<void> {
+    await this.#packer.add(blob.type, blob.id, { bytes, uncompressedLength: blob.uncompressedLength });
+  }
+
+  /** Makes a stored pack known; an index file is written when enough of them or enough time has come together. */
+  async addPack(pack: Pack): Promise<void> {
+    this.#loaded().addPack(pack);
+    this.#unindexed.push(pack);
+    this.#unindexedBlobs += pack.blobs.length;
+    const due = Date.now() - this.#indexedAt > INDEX_EVERY_MS;
+    if (due || this.#unindexedBlobs >= BLOBS_PER_INDEX_FILE) await this.#writeIndex();
+  }
+
+  /** Writes index files for these packs; each names `supersedes` as replaced. Removing those is left to the caller. */
+  async saveIndex(packs: Iterable<Pack>, supersedes: readonly Id[] = []): Promise<Id[]> {
+    const ids: Id[] = [];
+    for (const part of splitForIndexFiles(packs)) {
+      const id = await this.saveFile('index', encodeIndexFile({ packs: part, supersedes }));
+      this.#indexed.add(id);
+      ids.push(id);
+    }
+    return ids;
+  }
+
+  /** Afterwards every blob saved lies in a stored pack that a stored index file names. */
+  async flush(): Promise<void> {
+    await this.#packer.flush();
+    await this.#writeIndex();
+  }
+
+  /** The blobs of a pack by its own header. `size` is the size of the pack file in bytes. */
+  async loadPackHeader(pack: Id, size: number, signal?: AbortSignal): Promise<PackedBlob[]> {
+    const subject = fileSubject('data', pack);
+    const read = (offset: number, length: number): Promise<Uint8Array> =>
+      this.store.load({ type: 'data', name: pack }, { range: { offset, length }, ...(signal && { signal }) });
+    const tailLength = Math.min(size, USUAL_TAIL);
+    const tail = await read(size - tailLength, tailLength);
+    const { offset, length } = headerRange(tail, size, subject);
+    const inTail = length + TAIL_LENGTH <= tailLength;
+    const sealed = inTail
+      ? tail.subarray(tailLength - TAIL_LENGTH - length, tailLength - TAIL_LENGTH)
+      : await read(offset, length);
+    return decodePackHeader(open(this.key, sealed, subject), offset, subject);
+  }
+
+  /** Gives the lock back. What was not flushed is given up. The store stays open: it is the caller's. */
+  async close(): Promise<void> {
+    await this.#lock?.release();
+    this.#lock = undefined;
+  }
+
+  async #storePack({ pack, bytes }: FinishedPack): Promise<void> {
+    this.#assertLock();
+    await this.store.save({ type: 'data', name: pack.id }, bytes);
+    await this.addPack(pack);
+  }
+
+  async #writeIndex(): Promise<void> {
+    const packs = this.#unindexed;
+    if (packs.length === 0) return;
+    this.#unindexed = [];
+    this.#unindexedBlobs = 0;
+    this.#indexedAt = Date.now();
+    try {
+      await this.saveIndex(packs);
+    } catch (error) {
+      this.#unindexed.unshift(...packs);
+      this.#unindexedBlobs += packs.reduce((sum, pack) => sum + pack.blobs.length, 0);
+      throw error;
+    }
+  }
+
+  /** Loads files in parallel; `json` is undefined for one that is gone. */
+  async *#documents(
+    type: DocumentType,
+    files: readonly FileInfo[],
+    onProblem?: OnProblem,
+    signal?: AbortSignal,
+  ): AsyncGenerator<{ readonly id: Id; readonly json: Uint8Array | undefined }> {
+    const load = async ({ name: id }: FileInfo): Promise<{ id: Id; json?: Uint8Array; error?: unknown }> => {
+      try {
+        return { id, json: await this.files.load(type, id, signal) };
+      } catch (error) {
+        return { id, error };
+      }
+    };
+    for await (const { id, json, error } of inFlight(files, this.store.concurrency, load)) {
+      if (error === undefined || this.store.isMissing(error)) yield { id, json };
+      else this.#attempt(() => raise(error), type, id, onProblem);
+    }
+  }
+
+  #attempt<T>(task: () => T, type: FileType, id: Id, onProblem: OnProblem | undefined): T | undefined {
+    try {
+      return task();
+    } catch (error) {
+      // What may pass by itself is no damage: to go on without the file would be to believe that it is not there.
+      if (
+        onProblem === undefined ||
+        !(error instanceof DatamoverError) ||
+        error.retryable ||
+        error.kind === 'cancelled'
+      ) {
+        throw error;
+      }
+      onProblem(error, { type, id });
+      return undefined;
+    }
+  }
+
+  #assertLock(): void {
+    this.#lock?.assertHeld();
+  }
+
+  #loaded(): MemoryIndex {
+    if (this.#index === undefined) throw new Error('the index was not loaded');
+    return this.#index;
+  }
+}
+
+function raise(error: unknown): never {
+  throw error;
+}
