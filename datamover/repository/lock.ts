@@ -5,8 +5,8 @@ import { countField, encodeDocument, malformed, parseDocument, stringField } fro
 import { epochMilliseconds } from './time.ts';
 
 /**
- * A lock file. Restic's fields, and three of ours that restic skips: `program` (whose lock it is), `role` and `machine`
- * (kernel and pid namespace, in which alone a pid means anything).
+ * A lock file. Restic's fields, and four of ours that restic skips: `program` (whose lock it is), `role`, `machine` (kernel
+ * and pid namespace, in which alone a pid means anything) and `started`.
  */
 export interface Lock {
   /** RFC 3339. */
@@ -22,6 +22,8 @@ export interface Lock {
   /** `sweep`: deletes marked packs. Exclusive for restic, tolerated by our own backups. */
   readonly role?: string;
   readonly machine?: string;
+  /** RFC 3339; when the job took its first lock: `time` moves on with each refresh. Prune asks whether a backup has seen a mark. */
+  readonly started?: string;
 }
 
 /**
@@ -35,10 +37,11 @@ export const STALE_AFTER_MS = 30 * 60_000;
 
 const PROGRAM = 'datamover/';
 
-export function newLock(mode: LockMode, version: string): Lock {
+export function newLock(mode: LockMode, version: string, started?: string): Lock {
   const user = currentUser();
+  const time = new Date().toISOString();
   return {
-    time: new Date().toISOString(),
+    time,
     exclusive: mode !== 'shared',
     hostname: hostname(),
     ...user,
@@ -46,6 +49,7 @@ export function newLock(mode: LockMode, version: string): Lock {
     program: `${PROGRAM}${version}`,
     ...(mode === 'sweep' && { role: 'sweep' }),
     machine: thisMachine(),
+    started: started ?? time,
   };
 }
 
@@ -66,7 +70,7 @@ export function decodeLock(json: Uint8Array, subject: string): Lock {
   };
   if (Number.isNaN(epochMilliseconds(lock.time)))
     throw malformed(subject, 'field time is not an RFC 3339 time');
-  const ours = ['program', 'role', 'machine'].filter((name) => typeof document[name] === 'string');
+  const ours = ['program', 'role', 'machine', 'started'].filter((name) => typeof document[name] === 'string');
   return { ...lock, ...Object.fromEntries(ours.map((name) => [name, document[name]])) };
 }
 

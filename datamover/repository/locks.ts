@@ -144,6 +144,7 @@ export class LockHandle {
   readonly mode: LockMode;
   readonly #files: RepositoryFiles;
   readonly #version: string;
+  readonly #started: string;
   readonly #lost = new AbortController();
   #id: Id;
   #refreshedAt: number;
@@ -156,6 +157,7 @@ export class LockHandle {
     this.#version = version;
     this.#id = id;
     this.#refreshedAt = writtenAt;
+    this.#started = new Date(writtenAt).toISOString();
     this.#schedule(REFRESH_EVERY_MS);
   }
 
@@ -187,7 +189,7 @@ export class LockHandle {
   async refresh(): Promise<void> {
     this.assertHeld();
     const startedAt = Date.now();
-    const id = await this.#files.save('locks', encodeLock(newLock(this.mode, this.#version)));
+    const id = await this.#files.save('locks', encodeLock(newLock(this.mode, this.#version, this.#started)));
     const old = this.#id;
     this.#id = id;
     this.#refreshedAt = startedAt;
