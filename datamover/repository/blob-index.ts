@@ -22,6 +22,9 @@ export interface BlobIndex {
   /** Upper bound of `ordinal`. */
   readonly entryCount: number;
 
+  /** Whether an index file or `addPack` named this pack. `id` has 32 bytes. */
+  hasPack(id: Uint8Array): boolean;
+
   /** Makes the blobs of a pack known, or a known pack marked. Of several places of a blob the first unmarked one stays. */
   addPack(pack: Pack, options?: { readonly marked?: boolean }): void;
 

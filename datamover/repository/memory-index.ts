@@ -139,6 +139,13 @@ export class MemoryIndex implements BlobIndex {
     });
   }
 
+  hasPack(id: Uint8Array): boolean {
+    return this.#locked(() => {
+      this.#idBytes.set(id);
+      return this.#packs.find(this.#id, 0) >= 0;
+    });
+  }
+
   addPack(pack: Pack, { marked = false }: { readonly marked?: boolean } = {}): void {
     this.#locked(() => {
       const number = this.#pack(toBytes(pack.id), marked);

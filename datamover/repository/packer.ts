@@ -91,6 +91,13 @@ export class Packer {
     this.#check();
   }
 
+  /** Waits for the packs on their way and drops the rest. Never fails: whoever comes here has a failure to tell already. */
+  async abandon(): Promise<void> {
+    this.#builders.data = new PackBuilder();
+    this.#builders.tree = new PackBuilder();
+    await Promise.all(this.#uploads);
+  }
+
   async #finish(type: BlobType): Promise<void> {
     const builder = this.#builders[type];
     if (builder.isEmpty) return;

@@ -2,6 +2,7 @@ import { DatamoverError } from '../errors.ts';
 import type { FileInfo, FileType, Store } from '../store/store.ts';
 import { programVersion } from '../version.ts';
 import { openBlob, sealBlob } from './blob.ts';
+import { BackupSession, type BackupSessionOptions } from './backup-session.ts';
 import type { BlobIndex } from './blob-index.ts';
 import { open } from './crypto/cipher.ts';
 import { fileSubject, listFiles, RepositoryFiles, type DocumentType, type OnProblem } from './files.ts';
@@ -20,7 +21,7 @@ import { acquireLock, type AcquiredLock, type LockHandle } from './locks.ts';
 import { MemoryIndex } from './memory-index.ts';
 import { openRepository, type Opened } from './open.ts';
 import { decodePackHeader, headerRange, TAIL_LENGTH } from './pack-header.ts';
-import { Packer, type FinishedPack } from './packer.ts';
+import { Packer } from './packer.ts';
 import { decodeSnapshot, encodeSnapshot, type Snapshot } from './snapshot.ts';
 import type { BlobType, Compression, Id, MasterKey, Pack, PackedBlob, RepositoryConfig } from './types.ts';
 
@@ -74,7 +75,11 @@ export class Repository {
     this.compression = compression;
     this.files = new RepositoryFiles(store, this.key, this.config.version);
     this.#listing = opened.listing;
-    this.#packer = new Packer({ key: this.key, uploads: 2, store: (finished) => this.#storePack(finished) });
+    this.#packer = new Packer({
+      key: this.key,
+      uploads: 2,
+      store: ({ pack, bytes }) => this.storePack(pack, bytes),
+    });
   }
 
   /** Makes a repository and opens it. `planInit` and `executeInit` do the same in two steps. */
@@ -95,6 +100,11 @@ export class Repository {
   /** The index; `loadIndex` comes first. */
   get index(): BlobIndex {
     return this.#loaded();
+  }
+
+  /** How many packs may be on their way to the store at once: restic's five at the most, for each waits in memory. */
+  get uploads(): number {
+    return Math.min(5, this.store.concurrency);
   }
 
   /** How to compress blobs here: `undefined` in version 1, which knows no compression. */
@@ -238,6 +248,18 @@ export class Repository {
     await this.#packer.add(blob.type, blob.id, { bytes, uncompressedLength: blob.uncompressedLength });
   }
 
+  /** For one backup: its packs, trees and counts. Several at once share claims, and `abandon` of one frees those of all. */
+  beginBackup(options: BackupSessionOptions = {}): BackupSession {
+    return new BackupSession(this, options);
+  }
+
+  /** Stores a finished pack, then makes it known. `bytes` may lie in shared memory, and may be used again afterwards. */
+  async storePack(pack: Pack, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+    this.#assertLock();
+    await this.store.save({ type: 'data', name: pack.id }, bytes, { ...(signal && { signal }) });
+    await this.addPack(pack);
+  }
+
   /** Makes a stored pack known; an index file is written when enough of them or enough time has come together. */
   async addPack(pack: Pack): Promise<void> {
     this.#loaded().addPack(pack);
@@ -283,12 +305,6 @@ export class Repository {
   async close(): Promise<void> {
     await this.#lock?.release();
     this.#lock = undefined;
-  }
-
-  async #storePack({ pack, bytes }: FinishedPack): Promise<void> {
-    this.#assertLock();
-    await this.store.save({ type: 'data', name: pack.id }, bytes);
-    await this.addPack(pack);
   }
 
   async #writeIndex(): Promise<void> {

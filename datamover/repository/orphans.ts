@@ -1,0 +1,55 @@
+import { DatamoverError } from '../errors.ts';
+import { fileSubject, listFiles } from './files.ts';
+import { toBytes } from './id.ts';
+import { inFlight } from './in-flight.ts';
+import type { Repository } from './repository.ts';
+import type { Id, Pack } from './types.ts';
+
+export interface OrphanOptions {
+  readonly signal?: AbortSignal;
+}
+
+export interface OrphansFound {
+  /** Packs that are whole but were in no index file. They are now. */
+  readonly adopted: readonly Id[];
+  /** Files that are no packs: half-written ones. They stay for `prune`. */
+  readonly unreadable: readonly { readonly id: Id; readonly problem: DatamoverError }[];
+}
+
+/**
+ * Makes the packs known that a crashed backup stored but did not live to index, so that their blobs are not stored a second time.
+ * Costs one listing of all packs, so it is done only where a dead lock of ours tells of a crash. The index must be loaded.
+ *
+ * A pack's header is authenticated and its length must fit the file, but its blobs are not read: a pack is written whole or not
+ * at all, and `check --read-data` looks at every byte.
+ */
+export async function adoptOrphans(
+  repository: Repository,
+  { signal }: OrphanOptions = {},
+): Promise<OrphansFound> {
+  const { store, index } = repository;
+  const listed = (await listFiles(store, ['data'], signal)).get('data') ?? [];
+  const orphans = listed.filter((file) => !index.hasPack(toBytes(file.name)));
+  const adopted: Id[] = [];
+  const unreadable: { id: Id; problem: DatamoverError }[] = [];
+  const read = async ({ name: id, size }: { name: Id; size: number }): Promise<Pack | undefined> => {
+    try {
+      return { id, blobs: await repository.loadPackHeader(id, size, signal) };
+    } catch (error) {
+      if (store.isMissing(error)) return undefined;
+      if (!(error instanceof DatamoverError) || error.retryable || error.kind === 'cancelled') throw error;
+      unreadable.push({
+        id,
+        problem: new DatamoverError({ operation: 'adopt', subject: fileSubject('data', id), cause: error }),
+      });
+      return undefined;
+    }
+  };
+  for await (const pack of inFlight(orphans, store.concurrency, read)) {
+    if (pack === undefined) continue;
+    await repository.addPack(pack);
+    adopted.push(pack.id);
+  }
+  await repository.flush();
+  return { adopted, unreadable };
+}
