@@ -1,0 +1,108 @@
+import { DatamoverError } from '../errors.ts';
+import { compareTimes } from '../repository/time.ts';
+import { volumeName, type VolumeBackup } from './volume-backup.ts';
+
+/** Which backups are meant; fields that are absent let all through. */
+export interface BackupFilter {
+  /** `NAMESPACE/NAME`. */
+  readonly volume?: string;
+  readonly hosts?: readonly string[];
+  /** Alternatives; each is a list of which a backup must have every tag. The empty list wants one without tags. */
+  readonly tagLists?: readonly (readonly string[])[];
+}
+
+/** Oldest first, as restic lists them. */
+export function selectBackups(backups: readonly VolumeBackup[], filter: BackupFilter): VolumeBackup[] {
+  return backups
+    .filter(
+      (backup) =>
+        (filter.volume === undefined || volumeName(backup) === filter.volume) &&
+        (filter.hosts === undefined || (backup.host !== undefined && filter.hosts.includes(backup.host))) &&
+        (filter.tagLists === undefined || filter.tagLists.some((list) => hasTags(backup, list))),
+    )
+    .sort(byTime);
+}
+
+/**
+ * Finds the one backup that `reference` names: an id, an unambiguous beginning of one, `latest`, or `latest~N` for the Nth
+ * before it. Throws a DatamoverError that lists the candidates where there is not exactly one.
+ */
+export function resolveBackup(
+  backups: readonly VolumeBackup[],
+  reference: string,
+  filter: BackupFilter = {},
+): VolumeBackup {
+  const match = /^latest(?:~(\d+))?$/.exec(reference);
+  return match === null ? byId(backups, reference, filter) : latest(backups, Number(match[1] ?? 0), filter);
+}
+
+function byId(backups: readonly VolumeBackup[], reference: string, filter: BackupFilter): VolumeBackup {
+  if (!/^[0-9a-f]{1,64}$/.test(reference)) {
+    throw notFound(
+      reference,
+      'not a snapshot id',
+      "an id is hexadecimal, as 'datamover snapshots' shows it, or latest",
+    );
+  }
+  const matches = backups.filter(({ id }) => id.startsWith(reference));
+  const [found, ...others] = matches;
+  if (found === undefined) throw notFound(reference, 'no such snapshot', "see 'datamover snapshots'");
+  if (others.length > 0) {
+    const ids = matches.map(({ id }) => id.slice(0, Math.min(64, reference.length + 4))).slice(0, 5);
+    throw notFound(
+      reference,
+      `${matches.length} snapshots begin so: ${ids.join(', ')}${matches.length > 5 ? ', ...' : ''}`,
+      'give more digits',
+    );
+  }
+  if (selectBackups([found], filter).length === 0) {
+    throw notFound(
+      reference,
+      `it is a backup of ${volumeName(found) ?? 'no volume'}, which is not what was asked for`,
+      'leave the filter out, or name another snapshot',
+    );
+  }
+  return found;
+}
+
+function latest(backups: readonly VolumeBackup[], back: number, filter: BackupFilter): VolumeBackup {
+  const candidates = selectBackups(backups, filter);
+  const of = filter.volume === undefined ? '' : ` of ${filter.volume}`;
+  const reference = back === 0 ? 'latest' : `latest~${back}`;
+  const found = candidates.at(-1 - back);
+  if (found === undefined) {
+    throw notFound(
+      reference,
+      candidates.length === 0
+        ? `there is no backup${of}`
+        : `there are only ${candidates.length} backups${of}`,
+      "see 'datamover snapshots'",
+    );
+  }
+  const volumes = new Set(
+    candidates.map((backup) => volumeName(backup) ?? `paths ${backup.paths.join(', ')}`),
+  );
+  // The latest of several volumes is whichever was backed up last: restoring that one by accident must not happen.
+  if (volumes.size > 1) {
+    const named = [...volumes].sort();
+    throw notFound(
+      reference,
+      `the repository holds ${volumes.size} volumes (${named.slice(0, 3).join(', ')}${named.length > 3 ? ', ...' : ''})`,
+      'say which with --volume NAMESPACE/NAME',
+    );
+  }
+  return found;
+}
+
+function hasTags(backup: VolumeBackup, list: readonly string[]): boolean {
+  return list.length === 0 ? backup.tags.length === 0 : list.every((tag) => backup.tags.includes(tag));
+}
+
+/** By the instant, whatever zone it is written in; ties by id, so that the answer does not depend on the listing. */
+function byTime(a: VolumeBackup, b: VolumeBackup): number {
+  return compareTimes(a.time, b.time) || (a.id < b.id ? -1 : 1);
+}
+
+function notFound(reference: string, cause: string, hint: string): DatamoverError {
+  return new DatamoverError({ operation: 'find snapshot', subject: reference, cause, hint, kind: 'usage' });
+}

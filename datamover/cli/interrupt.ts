@@ -1,0 +1,53 @@
+import { DatamoverError } from '../errors.ts';
+
+/** What a stopped job says: what it was doing, and how to take it up again. */
+export interface Resumption {
+  readonly operation: string;
+  readonly subject?: string;
+  readonly hint: string;
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const EXIT_CODE = 130;
+
+/**
+ * Turns the first Ctrl-C (or SIGTERM, SIGHUP) into an abort: the job puts things in order and ends with exit code 130. The
+ * second one ends the process at once; the repository survives that too, it is only less tidy.
+ */
+export class Interrupt {
+  readonly #controller = new AbortController();
+  #resumption: Resumption = { operation: 'run', hint: 'run the same command again' };
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Tells what a stop would interrupt from now on. */
+  describe(resumption: Resumption): void {
+    this.#resumption = resumption;
+  }
+
+  listen(notice: (text: string) => void): void {
+    for (const name of SIGNALS) {
+      process.on(name, () => {
+        if (this.signal.aborted) process.exit(EXIT_CODE);
+        const { operation, subject, hint } = this.#resumption;
+        this.#controller.abort(
+          new DatamoverError({
+            operation,
+            ...(subject === undefined ? {} : { subject }),
+            cause: `stopped by ${name}`,
+            hint,
+            kind: 'cancelled',
+          }),
+        );
+        notice('stopping and putting things in order (once more to stop at once)');
+      });
+    }
+  }
+
+  /** The error to report: after a stop whatever was thrown is only the stop's echo. */
+  explain(error: unknown): unknown {
+    return this.signal.aborted ? this.signal.reason : error;
+  }
+}

@@ -1,0 +1,39 @@
+import { separateProducer } from './command-line.ts';
+import { reportFailure } from './failure.ts';
+import { Interrupt } from './interrupt.ts';
+import { Output, tolerateClosedPipe } from './output.ts';
+import { runProgram } from './program.ts';
+
+/** The `datamover` command: reads the command line, runs one verb, ends with restic's exit codes. */
+async function main(argv: readonly string[]): Promise<number> {
+  tolerateClosedPipe(process.stdout);
+  tolerateClosedPipe(process.stderr);
+  // Until the options are known; a command line that cannot be parsed is reported by this one.
+  let output = new Output({ json: beforeDashes(argv).includes('--json'), verbosity: 1 });
+  const interrupt = new Interrupt();
+  interrupt.listen((text) => output.note(text));
+  try {
+    await runProgram(separateProducer(argv), {
+      env: process.env,
+      interrupt,
+      stdout: process.stdout,
+      stderr: process.stderr,
+      onOutput: (chosen) => (output = chosen),
+    });
+    return 0;
+  } catch (error) {
+    return reportFailure(interrupt.explain(error), output);
+  }
+}
+
+function beforeDashes(argv: readonly string[]): readonly string[] {
+  const end = argv.indexOf('--');
+  return end < 0 ? argv : argv.slice(0, end);
+}
+
+process.on('uncaughtException', (error) => {
+  process.exit(reportFailure(error, new Output({ json: process.argv.includes('--json'), verbosity: 1 })));
+});
+
+// Standard output is written synchronously on Linux: nothing is cut off. Idle connections and timers end here.
+process.exit(await main(process.argv.slice(2)));

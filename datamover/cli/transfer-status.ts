@@ -1,0 +1,67 @@
+import { RateMeter, type Status } from './progress.ts';
+import { formatBytes, formatClock, formatPercent } from './units.ts';
+
+/** What a transfer reports of itself, in bytes. */
+export interface TransferProgress {
+  readonly phase: 'scanning' | 'transferring' | 'finishing';
+  readonly totalBytes?: number;
+  readonly doneBytes: number;
+  readonly readBytes: number;
+  readonly newBytes: number;
+  readonly deduplicatedBytes: number;
+  readonly zeroBytes: number;
+  readonly storedBytes: number;
+}
+
+/** Describes a transfer again and again; it remembers the last seconds to tell the rate. */
+export class TransferStatus {
+  readonly #verb: 'backup' | 'restore';
+  readonly #meter = new RateMeter();
+
+  constructor(verb: 'backup' | 'restore') {
+    this.#verb = verb;
+  }
+
+  describe(progress: TransferProgress, seconds: number): Status {
+    const { totalBytes: total, doneBytes: done } = progress;
+    const rate = this.#meter.measure(seconds, done);
+    const fraction = total === undefined || total === 0 ? undefined : done / total;
+    const left = total === undefined || rate <= 0 ? undefined : Math.max(0, total - done) / rate;
+    return {
+      parts: [
+        ...(fraction === undefined ? [] : [formatPercent(fraction)]),
+        total === undefined ? formatBytes(done) : `${formatBytes(done)} of ${formatBytes(total)}`,
+        progress.phase === 'transferring' ? `${formatBytes(rate)}/s` : progress.phase,
+        ...(left === undefined || progress.phase !== 'transferring' ? [] : [`${formatClock(left)} left`]),
+        ...this.#amounts(progress),
+      ],
+      record: {
+        seconds_elapsed: Math.round(seconds),
+        ...(left === undefined ? {} : { seconds_remaining: Math.round(left) }),
+        ...(fraction === undefined ? {} : { percent_done: Math.min(1, fraction) }),
+        ...(total === undefined ? {} : { total_bytes: total }),
+        [this.#verb === 'backup' ? 'bytes_done' : 'bytes_restored']: done,
+        phase: progress.phase,
+        bytes_per_second: Math.round(rate),
+        ...(this.#verb === 'backup'
+          ? {
+              bytes_read: progress.readBytes,
+              data_added: progress.newBytes,
+              data_added_packed: progress.storedBytes,
+              deduplicated_bytes: progress.deduplicatedBytes,
+              zero_bytes: progress.zeroBytes,
+            }
+          : { zero_bytes: progress.zeroBytes }),
+      },
+    };
+  }
+
+  #amounts({ newBytes, deduplicatedBytes, zeroBytes }: TransferProgress): string[] {
+    if (this.#verb === 'restore') return [];
+    return [
+      `new ${formatBytes(newBytes)}`,
+      `known ${formatBytes(deduplicatedBytes)}`,
+      `zero ${formatBytes(zeroBytes)}`,
+    ];
+  }
+}
