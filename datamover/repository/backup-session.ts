@@ -1,4 +1,5 @@
 import { sealBlob } from './blob.ts';
+import { zstdLevel } from './compression.ts';
 import { sha256, toBytes } from './id.ts';
 import type { SharedIndexHandle } from './memory-index.ts';
 import { Packer } from './packer.ts';
@@ -41,6 +42,11 @@ export class BackupSession {
       uploads: 1,
       store: ({ pack, bytes }) => this.storePack(pack, bytes),
     });
+  }
+
+  /** Of zstd, for the workers; undefined stores plain. */
+  get level(): number | undefined {
+    return this.#compression === undefined ? undefined : zstdLevel(this.#compression);
   }
 
   shareIndex(): SharedIndexHandle {

@@ -1,0 +1,58 @@
+import { allocate, RESERVED } from '../wasm/core.ts';
+
+/** Blobs of the fixed grid, and the unit in which images are compared and deduplicated. */
+export const CELL_BYTES = 1 << 20;
+/** restic's chunker bounds. */
+export const MIN_CHUNK = 512 << 10;
+export const MAX_CHUNK = 8 << 20;
+/** A pack is closed once it holds this much, as restic does, so it may be one blob larger. */
+export const PACK_BYTES = 16 << 20;
+
+const SLAB_BYTES = 12 << 20;
+const SLABS = 4;
+/** A thread's scratch area: where the MAC's key (r, s: 32 bytes) and a tag (16 bytes) lie in it. */
+export const SCRATCH_KEY = 0;
+export const SCRATCH_TAG = 64;
+const SCRATCH_BYTES = 128;
+/** Room behind a pack for its encrypted header, 41 bytes a blob. A pack of very small blobs is closed when it is used up. */
+export const HEADER_ROOM = 1 << 20;
+
+/**
+ * Where everything lies in the shared memory of one backup. Plain numbers: it is sent to every thread as it is. Untouched
+ * parts cost no RAM, so the room for the largest blob behind every pack is free until one comes.
+ */
+export interface Arena {
+  readonly memory: WebAssembly.Memory;
+  /** Input of a stream: addresses of slabs that the reader fills one after the other; empty for a grid. */
+  readonly slabs: readonly number[];
+  readonly slabBytes: number;
+  /** Input of a grid: one cell per worker; empty for a stream. */
+  readonly cells: readonly number[];
+  readonly packs: readonly number[];
+  readonly packBytes: number;
+  /** Per worker: see SCRATCH_BYTES. */
+  readonly scratch: readonly number[];
+}
+
+export interface ArenaNeeds {
+  readonly workers: number;
+  readonly packSlots: number;
+  readonly input: 'grid' | 'stream';
+}
+
+export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
+  let next = RESERVED;
+  const take = (count: number, bytes: number): number[] =>
+    Array.from({ length: count }, () => {
+      const at = next;
+      next += (bytes + 63) & ~63;
+      return at;
+    });
+  const largestBlob = input === 'grid' ? CELL_BYTES : MAX_CHUNK;
+  const packBytes = PACK_BYTES + largestBlob + HEADER_ROOM;
+  const scratch = take(workers, SCRATCH_BYTES);
+  const cells = take(input === 'grid' ? workers : 0, CELL_BYTES);
+  const slabs = take(input === 'stream' ? SLABS : 0, SLAB_BYTES);
+  const packs = take(packSlots, packBytes);
+  return { memory: allocate(next - RESERVED), slabs, slabBytes: SLAB_BYTES, cells, packs, packBytes, scratch };
+}

@@ -1,0 +1,49 @@
+import type { SharedIndexHandle } from '../memory-index.ts';
+import type { MasterKey } from '../types.ts';
+import type { Arena } from './arena.ts';
+import type { ControlHandle } from './control.ts';
+import type { FinishedPack } from './pack-slot.ts';
+
+/** What every worker is started with. The key goes from memory to memory and is never written anywhere. */
+export interface WorkerStart {
+  readonly number: number;
+  readonly arena: Arena;
+  readonly control: ControlHandle;
+  readonly index: SharedIndexHandle;
+  readonly key: MasterKey;
+  /** Of zstd; undefined stores plain (and repositories of version 1 know nothing else). */
+  readonly level: number | undefined;
+  /** A grid's workers read their cells themselves; a stream's workers take blobs from the queue. */
+  readonly grid?: { readonly fd: number; readonly imageBytes: number; readonly cells: SharedArrayBuffer };
+}
+
+/** Where a stream comes from: a file descriptor of this process, or a program to run. */
+export type StreamInput =
+  | { readonly kind: 'fd'; readonly fd: number }
+  | { readonly kind: 'command'; readonly file: string; readonly args: readonly string[] };
+
+export interface ReaderStart {
+  readonly arena: Arena;
+  readonly control: ControlHandle;
+  readonly input: StreamInput;
+  /** Content-defined cuts need the repository's polynomial; the grid cuts every CELL_BYTES. */
+  readonly cut: { readonly kind: 'content'; readonly polynomial: string } | { readonly kind: 'grid' };
+}
+
+/** Blobs that a worker has dealt with: for each its place (cell or sequence number), length and id, and whether it is all zero. */
+export interface BlobBatch {
+  readonly kind: 'blobs';
+  readonly places: Uint32Array;
+  readonly lengths: Uint32Array;
+  readonly ids: Uint8Array;
+  readonly zero: Uint8Array;
+}
+
+export type WorkerMessage =
+  | BlobBatch
+  | { readonly kind: 'pack'; readonly pack: FinishedPack }
+  | { readonly kind: 'failed'; readonly operation: string; readonly cause: string };
+
+export type ReaderMessage =
+  | { readonly kind: 'end'; readonly bytes: number; readonly blobs: number }
+  | { readonly kind: 'failed'; readonly operation: string; readonly cause: string };

@@ -1,0 +1,224 @@
+import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { DatamoverError } from '../../errors.ts';
+import type { SharedIndexHandle } from '../memory-index.ts';
+import type { MasterKey, Pack } from '../types.ts';
+import { layoutArena, type Arena } from './arena.ts';
+import { Control } from './control.ts';
+import { CellList, type CellRun } from './grid.ts';
+import type { BlobBatch, ReaderMessage, ReaderStart, StreamInput, WorkerMessage, WorkerStart } from './messages.ts';
+import type { FinishedPack } from './pack-slot.ts';
+import { ThreadGroup } from './threads.ts';
+
+export { CELL_BYTES } from './arena.ts';
+export type { BlobBatch, StreamInput } from './messages.ts';
+export type { CellRun } from './grid.ts';
+
+/** What the saver needs of a repository. */
+export interface PackSink {
+  readonly key: MasterKey;
+  readonly polynomial: string;
+  /** For the workers' deduplication; a claim made in it counts for every thread. */
+  shareIndex(): SharedIndexHandle;
+  /** Stores a finished pack and adds its blobs to the index. `content` is free for reuse once this resolves. */
+  storePack(pack: Pack, content: Uint8Array, signal: AbortSignal): Promise<void>;
+  /** How many packs may be on their way to the store at once. */
+  readonly uploads: number;
+}
+
+export interface SaveOptions {
+  /** Of zstd; undefined stores plain. */
+  readonly level: number | undefined;
+  readonly signal?: AbortSignal;
+  /** Every blob of the input once, in no promised order, after it is claimed and before its pack is stored. */
+  readonly onBlobs: (batch: BlobBatch) => void;
+  readonly workers?: number;
+}
+
+/** Bytes so far; live while the save runs. */
+export interface SaveCounters {
+  readonly read: number;
+  readonly fresh: number;
+  readonly duplicate: number;
+  readonly zero: number;
+  /** Bytes of new blobs as they lie in packs: compressed and encrypted. */
+  readonly stored: number;
+}
+
+export interface Save {
+  counters(): SaveCounters;
+  /** Resolves when every blob is in a pack and every pack is stored. */
+  readonly finished: Promise<{ readonly packs: number; readonly bytes: number; readonly blobs: number }>;
+}
+
+/** More workers than cores gain nothing; each holds a pack of about 17 MiB. */
+const MAX_WORKERS = 4;
+/** More uploads at once gain little, and each holds a pack in memory. */
+const MAX_UPLOADS = 3;
+/** Cells a worker should have at least: a thread and its own last pack are not worth it for less. */
+const CELLS_PER_WORKER = 32;
+
+/** Saves the cells of a file or block device that `runs` name; the workers read them themselves, each its own. */
+export function saveCells(
+  sink: PackSink,
+  image: { readonly fd: number; readonly imageBytes: number; readonly runs: readonly CellRun[] },
+  options: SaveOptions,
+): Save {
+  const cells = CellList.of(image.runs);
+  const workers = Math.min(workerCount(options), Math.max(1, Math.ceil(cells.total / CELLS_PER_WORKER)));
+  const job = new Job(sink, options, workers, 'grid');
+  job.startWorkers({ fd: image.fd, imageBytes: image.imageBytes, cells: cells.shared });
+  return job.run(() => ({ bytes: job.control.counted('read'), blobs: cells.total }));
+}
+
+/** Saves a stream, cut by its content (restic's cuts, for any stream) or on the grid (an image). */
+export function saveStream(sink: PackSink, input: StreamInput, cut: 'content' | 'grid', options: SaveOptions): Save {
+  const job = new Job(sink, options, workerCount(options), 'stream');
+  job.startWorkers();
+  const ended = job.startReader(input, cut === 'grid' ? { kind: 'grid' } : { kind: 'content', polynomial: sink.polynomial });
+  return job.run(ended);
+}
+
+function workerCount(options: SaveOptions): number {
+  return options.workers ?? Math.min(MAX_WORKERS, Math.max(1, availableParallelism()));
+}
+
+class Job {
+  readonly control = new Control();
+  readonly #sink: PackSink;
+  readonly #options: SaveOptions;
+  readonly #arena: Arena;
+  readonly #workers: number;
+  readonly #threads: ThreadGroup;
+  readonly #uploads = new Set<Promise<void>>();
+  readonly #cancelUploads = new AbortController();
+  readonly #bytes: Buffer;
+  #input: StreamInput | undefined;
+  #packs = 0;
+
+  constructor(sink: PackSink, options: SaveOptions, workers: number, input: 'grid' | 'stream') {
+    this.#sink = sink;
+    this.#options = options;
+    this.#workers = workers;
+    this.#arena = layoutArena({ workers, packSlots: workers + Math.max(1, Math.min(MAX_UPLOADS, sink.uploads)), input });
+    this.#bytes = Buffer.from(this.#arena.memory.buffer);
+    this.#threads = new ThreadGroup(() => {
+      this.control.stop();
+      if (this.#input?.kind === 'fd') wakeReader(this.#input.fd);
+    });
+  }
+
+  startWorkers(grid?: WorkerStart['grid']): void {
+    const script = new URL('./worker-thread.js', import.meta.url);
+    const index = this.#sink.shareIndex();
+    for (let number = 0; number < this.#workers; number++) {
+      const start: WorkerStart = {
+        number,
+        arena: this.#arena,
+        control: this.control.handle,
+        index,
+        key: this.#sink.key,
+        level: this.#options.level,
+        ...(grid ? { grid } : {}),
+      };
+      this.#threads.start<WorkerMessage>(script, start, (message) => this.#onWorkerMessage(message));
+    }
+  }
+
+  /** The answer gives the stream's totals once it has ended. */
+  startReader(input: StreamInput, cut: ReaderStart['cut']): () => { bytes: number; blobs: number } {
+    const start: ReaderStart = { arena: this.#arena, control: this.control.handle, input, cut };
+    let totals = { bytes: 0, blobs: 0 };
+    this.#threads.start<ReaderMessage>(new URL('./reader-thread.js', import.meta.url), start, (message) => {
+      totals = message;
+    });
+    this.#input = input;
+    return () => totals;
+  }
+
+  run(totals: () => { bytes: number; blobs: number }): Save {
+    return {
+      counters: () => ({
+        read: this.control.counted('read'),
+        fresh: this.control.counted('fresh'),
+        duplicate: this.control.counted('duplicate'),
+        zero: this.control.counted('zero'),
+        stored: this.control.counted('stored'),
+      }),
+      finished: this.#finish(totals),
+    };
+  }
+
+  async #finish(totals: () => { bytes: number; blobs: number }) {
+    const { signal } = this.#options;
+    const onAbort = (): void => this.#threads.fail(cancelled());
+    if (signal?.aborted) onAbort();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      await this.#threads.finished();
+      await Promise.all(this.#uploads);
+      // An upload may have failed after the last thread ended.
+      await this.#threads.finished();
+    } catch (error) {
+      this.#cancelUploads.abort();
+      await Promise.all(this.#uploads);
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+    const { bytes, blobs } = totals();
+    return { packs: this.#packs, bytes, blobs };
+  }
+
+  #onWorkerMessage(message: Exclude<WorkerMessage, { kind: 'failed' }>): void {
+    if (this.#threads.failed) return;
+    if (message.kind === 'blobs') {
+      this.#options.onBlobs(message);
+      return;
+    }
+    const upload = this.#store(message.pack);
+    this.#uploads.add(upload);
+    void upload.finally(() => this.#uploads.delete(upload));
+  }
+
+  /** Never rejects: a failed upload fails the whole job. */
+  async #store({ slot, id, length, blobs }: FinishedPack): Promise<void> {
+    const at = this.#arena.packs[slot] ?? 0;
+    try {
+      await this.#sink.storePack({ id, blobs }, this.#bytes.subarray(at, at + length), this.#cancelUploads.signal);
+      this.#packs++;
+    } catch (error) {
+      this.#threads.fail(error);
+      this.#cancelUploads.abort();
+    } finally {
+      this.control.releasePackSlot(slot);
+    }
+  }
+}
+
+/**
+ * A reader that blocks on an empty pipe does not see the stop flag, and a thread that blocks keeps the process from ending:
+ * one byte from ourselves lets it look. It is never backed up, the job has been stopped before.
+ */
+function wakeReader(fd: number): void {
+  try {
+    if (!fstatSync(fd).isFIFO()) return;
+    const pipe = openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK);
+    try {
+      writeSync(pipe, Buffer.alloc(1));
+    } finally {
+      closeSync(pipe);
+    }
+  } catch {
+    // The pipe is full or closed: then the reader is not waiting.
+  }
+}
+
+function cancelled(): DatamoverError {
+  return new DatamoverError({
+    operation: 'back up',
+    cause: 'stopped on request',
+    hint: 'run the same backup again: what was uploaded is not uploaded twice',
+    kind: 'cancelled',
+  });
+}

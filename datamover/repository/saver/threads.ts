@@ -1,0 +1,69 @@
+import { Worker } from 'node:worker_threads';
+import { DatamoverError } from '../../errors.ts';
+
+interface Failed {
+  readonly kind: 'failed';
+  readonly operation: string;
+  readonly cause: string;
+}
+
+/**
+ * The threads of one job as one thing that ends or fails. The first failure stops all of them (through `stop`, which sets
+ * the flag that their loops look at) and is the one that `finished` rejects with, after the last thread has gone.
+ */
+export class ThreadGroup {
+  readonly #threads: Worker[] = [];
+  readonly #exits: Promise<void>[] = [];
+  readonly #stop: () => void;
+  #failure: unknown;
+  #failed = false;
+
+  constructor(stop: () => void) {
+    this.#stop = stop;
+  }
+
+  /** Starts a thread. `onMessage` sees all but its failure. */
+  start<Message extends { kind: string }>(
+    script: URL,
+    workerData: object,
+    onMessage: (message: Exclude<Message, Failed>) => void,
+  ): Worker {
+    // The young generation is where buffers' handles die: a small one is collected often and keeps RSS low.
+    const thread = new Worker(script, { workerData, resourceLimits: { maxYoungGenerationSizeMb: 4 } });
+    thread.on('message', (message: Message | Failed) => {
+      if (isFailed(message)) {
+        this.fail(new DatamoverError({ operation: message.operation, cause: message.cause }));
+      } else {
+        onMessage(message as Exclude<Message, Failed>);
+      }
+    });
+    thread.on('error', (error) => this.fail(error));
+    this.#exits.push(new Promise((resolve) => thread.once('exit', () => resolve())));
+    this.#threads.push(thread);
+    return thread;
+  }
+
+  /** Stops the job; the first reason is kept. */
+  fail(reason: unknown): void {
+    if (!this.#failed) {
+      this.#failed = true;
+      this.#failure = reason;
+    }
+    this.#stop();
+    for (const thread of this.#threads) thread.postMessage('stop');
+  }
+
+  get failed(): boolean {
+    return this.#failed;
+  }
+
+  /** Resolves when every thread has ended well. */
+  async finished(): Promise<void> {
+    await Promise.all(this.#exits);
+    if (this.#failed) throw this.#failure;
+  }
+}
+
+function isFailed(message: { kind: string }): message is Failed {
+  return message.kind === 'failed';
+}

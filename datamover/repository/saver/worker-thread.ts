@@ -1,0 +1,122 @@
+import { readSync } from 'node:fs';
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import { describeCause } from '../../errors.ts';
+import { openSharedIndex } from '../memory-index.ts';
+import { instantiate } from '../wasm/core.ts';
+import { BlobWork } from './blob-work.ts';
+import { Control } from './control.ts';
+import { CellList, cellLength } from './grid.ts';
+import type { BlobBatch, WorkerMessage, WorkerStart } from './messages.ts';
+import { PackSlot } from './pack-slot.ts';
+
+/** Ids go to the main thread in batches: a message costs 20 us, a blob is 0.5-3 ms of work. */
+const BATCH = 64;
+
+const start = workerData as WorkerStart;
+const { arena, key, number, grid } = start;
+const control = new Control(start.control);
+const core = instantiate(arena.memory);
+const scratch = arena.scratch[number] ?? 0;
+const pack = new PackSlot(arena, core, key, scratch);
+const work = new BlobWork(arena.memory, core, control, openSharedIndex(start.index), start.level);
+const bytes = Buffer.from(arena.memory.buffer);
+
+const places = new Uint32Array(BATCH);
+const lengths = new Uint32Array(BATCH);
+const ids = new Uint8Array(BATCH * 32);
+const zeros = new Uint8Array(BATCH);
+let batched = 0;
+
+function main(port: MessagePort): void {
+  try {
+    if (grid) workOnGrid(port, grid);
+    else workOnQueue(port);
+    if (!control.stopped) {
+      flush(port);
+      if (pack.isOpen) closePack(port);
+    }
+  } catch (error) {
+    control.stop();
+    send(port, { kind: 'failed', operation: 'back up', cause: describeCause(error) });
+  }
+}
+
+function workOnGrid(port: MessagePort, { fd, imageBytes, cells }: NonNullable<WorkerStart['grid']>): void {
+  const list = CellList.open(cells);
+  const address = arena.cells[number] ?? 0;
+  for (;;) {
+    const position = control.nextCell();
+    if (position >= list.total || control.stopped) return;
+    const cell = list.at(position);
+    const length = cellLength(cell, imageBytes);
+    readCell(fd, address, length, cell);
+    control.count('read', length);
+    take(port, cell, address, length);
+  }
+}
+
+function readCell(fd: number, address: number, length: number, cell: number): void {
+  const offset = cell * (1 << 20);
+  let got = 0;
+  while (got < length) {
+    const n = readSync(fd, bytes, address + got, length - got, offset + got);
+    if (n === 0) throw new Error(`the source ends at byte ${offset + got}, before its size of the start: it was shrunk while being read`);
+    got += n;
+  }
+}
+
+function workOnQueue(port: MessagePort): void {
+  for (let blob = control.pop(); blob !== undefined; blob = control.pop()) {
+    take(port, blob.sequence, blob.address, blob.length);
+    control.releaseSlab(blob.slab);
+  }
+}
+
+function take(port: MessagePort, place: number, address: number, length: number): void {
+  const { id, zero } = work.identify(address, length);
+  if (work.claim(id)) {
+    if (!pack.isOpen && !openPack()) return;
+    work.store(id, address, length, pack);
+    control.count(zero ? 'zero' : 'fresh', length);
+    if (pack.isFull) closePack(port);
+  } else {
+    control.count(zero ? 'zero' : 'duplicate', length);
+  }
+  places[batched] = place;
+  lengths[batched] = length;
+  ids.set(id, batched * 32);
+  zeros[batched] = zero ? 1 : 0;
+  if (++batched === BATCH) flush(port);
+}
+
+function openPack(): boolean {
+  const slot = control.acquirePackSlot(arena.packs.length);
+  if (slot === undefined) return false;
+  pack.open(slot, arena.packs[slot] ?? 0);
+  return true;
+}
+
+/** The blobs of a pack are reported before the pack, never after: a snapshot is only written when both have arrived. */
+function closePack(port: MessagePort): void {
+  flush(port);
+  send(port, { kind: 'pack', pack: pack.finish() });
+}
+
+function flush(port: MessagePort): void {
+  if (batched === 0) return;
+  const batch: BlobBatch = {
+    kind: 'blobs',
+    places: places.slice(0, batched),
+    lengths: lengths.slice(0, batched),
+    ids: ids.slice(0, batched * 32),
+    zero: zeros.slice(0, batched),
+  };
+  batched = 0;
+  send(port, batch);
+}
+
+function send(port: MessagePort, message: WorkerMessage): void {
+  port.postMessage(message);
+}
+
+if (parentPort) main(parentPort);

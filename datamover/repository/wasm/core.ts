@@ -1,0 +1,36 @@
+import { readFileSync } from 'node:fs';
+
+/** What assembly/ exports. Addresses and lengths are bytes in the memory that the instance was made with. */
+export interface Core {
+  /** Fills the chunker's tables (the memory's first 64 KiB are theirs) for a polynomial of degree 53. */
+  rabinInit(polynomial: bigint): void;
+  /** First cut in (from, to], or 0. The 64 bytes before `from` must be readable. */
+  rabinFind(from: number, to: number, mask: bigint): number;
+  /** Writes the 16-byte tag of the message; `key` addresses r and s, 32 bytes. */
+  poly1305(tag: number, message: number, length: number, key: number): void;
+  /** Bytes from the start known to be zero: a multiple of 64. */
+  zeroPrefix(at: number, length: number): number;
+  equal(a: number, b: number, length: number): number;
+}
+
+/** The first bytes of every memory belong to the chunker's tables. */
+export const RESERVED = 65536;
+
+const PAGE = 65536;
+
+let compiled: WebAssembly.Module | undefined;
+
+/** An instance on this memory. Instances keep nothing in the memory but the chunker's tables, so threads may share it. */
+export function instantiate(memory: WebAssembly.Memory): Core {
+  compiled ??= new WebAssembly.Module(readFileSync(new URL('./core.wasm', import.meta.url)));
+  const abort = (): never => {
+    throw new Error('core.wasm aborted');
+  };
+  return new WebAssembly.Instance(compiled, { env: { memory, abort } }).exports as unknown as Core;
+}
+
+/** A shared memory of at least `bytes` beyond the reserved part. Untouched pages cost no RAM. */
+export function allocate(bytes: number): WebAssembly.Memory {
+  const pages = Math.ceil((RESERVED + bytes) / PAGE);
+  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+}

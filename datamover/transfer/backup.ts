@@ -1,0 +1,351 @@
+import { hostname, userInfo } from 'node:os';
+import type { BackupSession } from '../repository/backup-session.ts';
+import { sha256 } from '../repository/id.ts';
+import type { Repository } from '../repository/repository.ts';
+import {
+  CELL_BYTES,
+  saveCells,
+  saveStream,
+  type BlobBatch,
+  type CellRun,
+  type Save,
+  type SaveCounters,
+  type StreamInput,
+} from '../repository/saver/saver.ts';
+import type { Snapshot } from '../repository/snapshot.ts';
+import { epochMilliseconds } from '../repository/time.ts';
+import { encodeTree, fileNode, folderNode, type TreeNode } from '../repository/tree.ts';
+import type { Compression, Id } from '../repository/types.ts';
+import { programVersion } from '../version.ts';
+import { openImage } from '../volumes/file/source.ts';
+import { cellsToRead } from './cells.ts';
+import { ContentList } from './content-list.ts';
+import { ImageTree } from './image-tree.ts';
+import {
+  encodeVolumeRecord,
+  IMAGE_FOLDER,
+  SEGMENT_BYTES,
+  STREAM_FILE,
+  streamFolder,
+  STREAMS_FOLDER,
+  VOLUME_FILE,
+  volumePath,
+  type VolumeFormat,
+  type VolumeName,
+  type VolumeRecord,
+} from './layout.ts';
+import { progressOf, PROGRESS_INTERVAL_MS, type Progress } from './progress.ts';
+
+export type BackupSource =
+  /** An image file or a block device. */
+  | { readonly kind: 'image-file'; readonly path: string }
+  /** The bytes of an image, one after the other. */
+  | { readonly kind: 'image-stream'; readonly input: StreamInput }
+  /** Bytes without a grid: a send stream, a dump. */
+  | { readonly kind: 'stream'; readonly input: StreamInput };
+
+export interface BackupRequest {
+  readonly volume: VolumeName;
+  readonly source: BackupSource;
+  readonly tags?: readonly string[];
+  /** The cluster's name; this machine's without it. */
+  readonly host?: string;
+  readonly time?: Date;
+  /** The backup to name as the one before; the newest of the volume without it. */
+  readonly parent?: Id | 'none';
+  readonly compression?: Compression;
+  /** Reads and compares, stores nothing. */
+  readonly dryRun?: boolean;
+}
+
+export interface BackupPlan {
+  readonly volume: VolumeName;
+  readonly source: BackupSource;
+  readonly format: VolumeFormat;
+  readonly driver: string;
+  readonly host: string;
+  readonly tags: readonly string[];
+  readonly time: string;
+  readonly parent: Id | undefined;
+  readonly compression: Compression;
+  readonly dryRun: boolean;
+  /** Bytes of the volume and how many of them must be read; unknown for a stream. */
+  readonly totalBytes: number | undefined;
+  readonly readBytes: number | undefined;
+}
+
+export interface BackupSummary {
+  /** Undefined after a dry run. */
+  readonly snapshotId: Id | undefined;
+  readonly parent: Id | undefined;
+  readonly volume: VolumeName;
+  readonly format: VolumeFormat;
+  readonly totalBytes: number;
+  readonly readBytes: number;
+  readonly newBytes: number;
+  readonly deduplicatedBytes: number;
+  readonly zeroBytes: number;
+  /** Bytes that the store had to take: packs of data and session. */
+  readonly storedBytes: number;
+  /** The part of `storedBytes` that is trees, volume.json and pack headers. */
+  readonly metadataBytes: number;
+  readonly packs: number;
+  readonly seconds: number;
+}
+
+export interface TransferOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly workers?: number;
+}
+
+export async function planBackup(repository: Repository, request: BackupRequest): Promise<BackupPlan> {
+  const host = request.host ?? hostname();
+  const image = request.source.kind === 'image-file' ? measureImage(request.source.path) : undefined;
+  const format: VolumeFormat = request.source.kind === 'stream' ? 'stream' : 'image';
+  const driver = request.source.kind === 'image-file' ? 'file' : 'stdin';
+  return {
+    volume: request.volume,
+    source: request.source,
+    format,
+    driver,
+    host,
+    tags: [`volume=${request.volume.namespace}/${request.volume.name}`, `driver=${driver}`, `format=${format}`, ...(request.tags ?? [])],
+    time: (request.time ?? new Date()).toISOString(),
+    parent: request.parent === 'none' ? undefined : (request.parent ?? (await newestOf(repository, host, request.volume))),
+    compression: request.compression ?? 'auto',
+    dryRun: request.dryRun ?? false,
+    totalBytes: image?.totalBytes,
+    readBytes: image?.readBytes,
+  };
+}
+
+/**
+ * Carries the plan out. The repository must be locked and its index loaded. Nothing of the backup is visible before its
+ * snapshot file is written, last of all; a failed or stopped backup leaves packs that the next one finds and uses.
+ */
+export async function executeBackup(
+  repository: Repository,
+  plan: BackupPlan,
+  options: TransferOptions = {},
+): Promise<BackupSummary> {
+  const started = performance.now();
+  const session = repository.beginBackup({ dryRun: plan.dryRun, compression: plan.compression });
+  try {
+    const content = await saveContent(session, plan, options, started);
+    const record = encodeVolumeRecord(content.record);
+    const volumeFile = fileNode(VOLUME_FILE, record.length, [await session.saveData(record)]);
+    const tree = await session.saveTree(encodeTree([volumeFile, content.folder]));
+    await session.flush(options.signal);
+    const { counters } = content;
+    const stored = session.stored();
+    const summary: Omit<BackupSummary, 'snapshotId' | 'seconds'> = {
+      parent: plan.parent,
+      volume: plan.volume,
+      format: plan.format,
+      totalBytes: content.record.bytes,
+      readBytes: counters.read,
+      newBytes: counters.fresh,
+      deduplicatedBytes: counters.duplicate,
+      zeroBytes: counters.zero + content.holeBytes,
+      storedBytes: stored.bytes,
+      metadataBytes: stored.bytes - counters.stored,
+      packs: stored.packs,
+    };
+    const snapshotId = plan.dryRun ? undefined : await repository.saveSnapshot(snapshotOf(plan, tree, summary));
+    return { snapshotId, ...summary, seconds: (performance.now() - started) / 1000 };
+  } catch (error) {
+    // Where the store fails this fails too: then the next backup finds the packs by their headers.
+    await session.abandon().catch(() => undefined);
+    throw error;
+  }
+}
+
+interface SavedContent {
+  readonly record: VolumeRecord;
+  /** The `image` or `streams` folder. */
+  readonly folder: TreeNode;
+  readonly counters: SaveCounters;
+  /** Bytes that were known to be zero without reading them. */
+  readonly holeBytes: number;
+}
+
+async function saveContent(
+  session: BackupSession,
+  plan: BackupPlan,
+  options: TransferOptions,
+  started: number,
+): Promise<SavedContent> {
+  const { source } = plan;
+  switch (source.kind) {
+    case 'image-file':
+      return saveImageFile(session, plan, source.path, options, started);
+    case 'image-stream':
+      return saveImageStream(session, plan, source.input, options, started);
+    case 'stream':
+      return saveSendStream(session, plan, source.input, options, started);
+  }
+}
+
+async function saveImageFile(
+  session: BackupSession,
+  plan: BackupPlan,
+  path: string,
+  options: TransferOptions,
+  started: number,
+): Promise<SavedContent> {
+  const image = openImage(path);
+  try {
+    const runs = cellsToRead(image.bytes, image.extents);
+    const tree = new ImageTree(image.bytes, runs, (bytes) => session.saveTree(bytes));
+    const save = saveCells(session, { fd: image.fd, imageBytes: image.bytes, runs }, {
+      ...saveOptions(session, options),
+      onBlobs: (batch) => forEachBlob(batch, (cell, id) => tree.set(cell, id)),
+    });
+    const known = { totalBytes: image.bytes, holeBytes: image.bytes - bytesOf(runs, image.bytes) };
+    await watch(save, options, started, known);
+    return {
+      record: imageRecord(plan, image.bytes),
+      folder: folderNode(IMAGE_FOLDER, await tree.finish()),
+      counters: save.counters(),
+      holeBytes: known.holeBytes,
+    };
+  } finally {
+    image.close();
+  }
+}
+
+async function saveImageStream(
+  session: BackupSession,
+  plan: BackupPlan,
+  input: StreamInput,
+  options: TransferOptions,
+  started: number,
+): Promise<SavedContent> {
+  const content = new ContentList();
+  const save = saveStream(session, input, 'grid', {
+    ...saveOptions(session, options),
+    onBlobs: (batch) => forEachBlob(batch, (place, id) => content.set(place, id)),
+  });
+  const { bytes } = await watch(save, options, started);
+  const tree = new ImageTree(bytes, [{ first: 0, count: content.length }], (encoded) => session.saveTree(encoded));
+  for (let cell = 0; cell < content.length; cell++) tree.set(cell, content.at(cell));
+  return {
+    record: imageRecord(plan, bytes),
+    folder: folderNode(IMAGE_FOLDER, await tree.finish()),
+    counters: save.counters(),
+    holeBytes: 0,
+  };
+}
+
+async function saveSendStream(
+  session: BackupSession,
+  plan: BackupPlan,
+  input: StreamInput,
+  options: TransferOptions,
+  started: number,
+): Promise<SavedContent> {
+  const content = new ContentList();
+  const save = saveStream(session, input, 'content', {
+    ...saveOptions(session, options),
+    onBlobs: (batch) => forEachBlob(batch, (place, id) => content.set(place, id)),
+  });
+  const { bytes } = await watch(save, options, started);
+  // A stream that brings no identity of its own is named by its content, so equal streams share their tree.
+  const folder = streamFolder(0, sha256(content.bytes).slice(0, 16));
+  const file = await session.saveTree(encodeTree([fileNode(STREAM_FILE, bytes, content.ids())]));
+  return {
+    record: { schema: 1, volume: plan.volume, format: 'stream', driver: plan.driver, bytes, streams: [{ folder, bytes }] },
+    folder: folderNode(STREAMS_FOLDER, await session.saveTree(encodeTree([folderNode(folder, file)]))),
+    counters: save.counters(),
+    holeBytes: 0,
+  };
+}
+
+/** Waits for the save, reporting meanwhile. */
+async function watch(
+  save: Save,
+  { onProgress }: TransferOptions,
+  started: number,
+  known: { readonly totalBytes?: number; readonly holeBytes?: number } = {},
+) {
+  const report = (phase: Progress['phase']): void => onProgress?.(progressOf(phase, save.counters(), started, known));
+  const timer = onProgress && setInterval(() => report('transferring'), PROGRESS_INTERVAL_MS);
+  try {
+    return await save.finished;
+  } finally {
+    clearInterval(timer);
+    report('finishing');
+  }
+}
+
+function saveOptions(session: BackupSession, { signal, workers }: TransferOptions) {
+  return {
+    level: session.level,
+    ...(signal && { signal }),
+    ...(workers !== undefined && { workers }),
+  };
+}
+
+function forEachBlob({ places, ids }: BlobBatch, visit: (place: number, id: Uint8Array) => void): void {
+  places.forEach((place, i) => visit(place, ids.subarray(i * 32, i * 32 + 32)));
+}
+
+function imageRecord(plan: BackupPlan, bytes: number): VolumeRecord {
+  const image = { segmentBytes: SEGMENT_BYTES, blobBytes: CELL_BYTES };
+  return { schema: 1, volume: plan.volume, format: 'image', driver: plan.driver, bytes, image };
+}
+
+function bytesOf(runs: readonly CellRun[], imageBytes: number): number {
+  return runs.reduce((sum, { first, count }) => sum + Math.min((first + count) * CELL_BYTES, imageBytes) - first * CELL_BYTES, 0);
+}
+
+function measureImage(path: string): { totalBytes: number; readBytes: number } {
+  const image = openImage(path);
+  image.close();
+  return { totalBytes: image.bytes, readBytes: bytesOf(cellsToRead(image.bytes, image.extents), image.bytes) };
+}
+
+async function newestOf(repository: Repository, host: string, volume: VolumeName): Promise<Id | undefined> {
+  const path = volumePath(volume);
+  let newest: { id: Id; time: number } | undefined;
+  for await (const { id, snapshot } of repository.snapshots({ onProblem: () => undefined })) {
+    if (snapshot.hostname !== host || snapshot.paths.length !== 1 || snapshot.paths[0] !== path) continue;
+    const time = epochMilliseconds(snapshot.time);
+    if (newest === undefined || time > newest.time) newest = { id, time };
+  }
+  return newest?.id;
+}
+
+function snapshotOf(
+  plan: BackupPlan,
+  tree: Id,
+  summary: Omit<BackupSummary, 'snapshotId' | 'seconds'>,
+): Snapshot {
+  return {
+    time: plan.time,
+    ...(plan.parent && { parent: plan.parent }),
+    tree,
+    paths: [volumePath(plan.volume)],
+    hostname: plan.host,
+    username: userInfo().username,
+    tags: plan.tags,
+    program_version: `datamover ${programVersion()}`,
+    summary: {
+      backup_start: plan.time,
+      backup_end: new Date().toISOString(),
+      files_new: plan.parent ? 0 : 1,
+      files_changed: plan.parent ? 1 : 0,
+      files_unmodified: 0,
+      dirs_new: 0,
+      dirs_changed: 0,
+      dirs_unmodified: 0,
+      data_blobs: Math.ceil(summary.newBytes / CELL_BYTES),
+      tree_blobs: summary.metadataBytes > 0 ? 1 : 0,
+      data_added: summary.newBytes + summary.metadataBytes,
+      data_added_packed: summary.storedBytes,
+      total_files_processed: 1,
+      total_bytes_processed: summary.totalBytes,
+    },
+  };
+}

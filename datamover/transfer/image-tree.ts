@@ -1,0 +1,110 @@
+import { CELL_BYTES, type CellRun } from '../repository/saver/saver.ts';
+import { sha256, toBytes } from '../repository/id.ts';
+import { encodeTree, fileNode, folderNode, type TreeNode } from '../repository/tree.ts';
+import type { Id } from '../repository/types.ts';
+import { ContentList } from './content-list.ts';
+import { CELLS_PER_SEGMENT, SEGMENT_BYTES, SEGMENT_FILE, segmentName } from './layout.ts';
+
+export type SaveTree = (tree: Uint8Array) => Promise<Id>;
+
+/** The id of a blob of zeros. */
+export function zeroBlobId(length: number): Id {
+  return sha256(new Uint8Array(length));
+}
+
+/**
+ * The trees of an image, written segment by segment as the ids of its cells arrive: memory holds the segments that are in
+ * work, not the image. Cells that nobody reads are holes and get the id of the zero blob.
+ */
+export class ImageTree {
+  readonly #imageBytes: number;
+  readonly #save: SaveTree;
+  readonly #cells: number;
+  /** Cells of each segment that are still to come; one number per GiB. */
+  readonly #missing: Uint16Array;
+  readonly #open = new Map<number, ContentList>();
+  readonly #folders: (Id | undefined)[];
+  readonly #writing = new Set<Promise<void>>();
+  readonly #zeroCell = toBytes(zeroBlobId(CELL_BYTES));
+  #holeSegment: Promise<Id> | undefined;
+  #failure: unknown;
+  #failed = false;
+
+  /** `runs`: the cells that will be set(), each once. */
+  constructor(imageBytes: number, runs: readonly CellRun[], save: SaveTree) {
+    this.#imageBytes = imageBytes;
+    this.#save = save;
+    this.#cells = Math.ceil(imageBytes / CELL_BYTES);
+    const segments = Math.ceil(imageBytes / SEGMENT_BYTES);
+    this.#missing = new Uint16Array(segments);
+    this.#folders = new Array<Id | undefined>(segments);
+    for (const { first, count } of runs) {
+      for (let cell = first; cell < first + count; cell++) {
+        const segment = Math.floor(cell / CELLS_PER_SEGMENT);
+        this.#missing[segment] = (this.#missing[segment] ?? 0) + 1;
+      }
+    }
+  }
+
+  set(cell: number, id: Uint8Array): void {
+    const segment = Math.floor(cell / CELLS_PER_SEGMENT);
+    let content = this.#open.get(segment);
+    if (content === undefined) {
+      content = this.#holes(segment);
+      this.#open.set(segment, content);
+    }
+    content.set(cell % CELLS_PER_SEGMENT, id);
+    const missing = (this.#missing[segment] ?? 0) - 1;
+    this.#missing[segment] = missing;
+    if (missing === 0) {
+      this.#open.delete(segment);
+      this.#track(this.#writeSegment(segment, content));
+    }
+  }
+
+  /** Writes what is left (segments that are one hole) and the image's own tree; answers that tree's id. */
+  async finish(): Promise<Id> {
+    await Promise.all(this.#writing);
+    if (this.#failed) throw this.#failure;
+    const nodes: TreeNode[] = [];
+    for (let segment = 0; segment < this.#folders.length; segment++) {
+      const folder = this.#folders[segment] ?? (await this.#writeHole(segment));
+      nodes.push(folderNode(segmentName(segment), folder));
+    }
+    return this.#save(encodeTree(nodes));
+  }
+
+  #track(write: Promise<void>): void {
+    const tracked = write.catch((error: unknown) => {
+      this.#failed = true;
+      this.#failure ??= error;
+    });
+    this.#writing.add(tracked);
+    void tracked.finally(() => this.#writing.delete(tracked));
+  }
+
+  async #writeSegment(segment: number, content: ContentList): Promise<void> {
+    this.#folders[segment] = await this.#saveSegment(segment, content);
+  }
+
+  async #writeHole(segment: number): Promise<Id> {
+    const whole = (segment + 1) * SEGMENT_BYTES <= this.#imageBytes;
+    if (!whole) return this.#saveSegment(segment, this.#holes(segment));
+    // All whole holes are one tree.
+    this.#holeSegment ??= this.#saveSegment(segment, this.#holes(segment));
+    return this.#holeSegment;
+  }
+
+  async #saveSegment(segment: number, content: ContentList): Promise<Id> {
+    const bytes = Math.min(SEGMENT_BYTES, this.#imageBytes - segment * SEGMENT_BYTES);
+    return this.#save(encodeTree([fileNode(SEGMENT_FILE, bytes, content.ids())]));
+  }
+
+  /** A segment of holes. The image's last cell may be short: whoever plans the reading always has it read. */
+  #holes(segment: number): ContentList {
+    const cells = Math.min(CELLS_PER_SEGMENT, this.#cells - segment * CELLS_PER_SEGMENT);
+    const content = new ContentList(cells);
+    content.fill(this.#zeroCell, cells);
+    return content;
+  }
+}

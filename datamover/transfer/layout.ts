@@ -1,0 +1,95 @@
+import { DatamoverError } from '../errors.ts';
+import type { Id } from '../repository/types.ts';
+
+/**
+ * How a volume lies in a snapshot (docs/format.md, "Volumes"):
+ *
+ *     /volume.json                    VolumeRecord
+ *     /image/000000/data, 000001/…    block volumes: segments of 1 GiB, cut into blobs of 1 MiB on the grid
+ *     /streams/0000-<guid>/send, …    send streams, in the order in which they are received, cut by content
+ *
+ * Each segment and each stream has a folder of its own, so that its tree is shared by every snapshot that has the same one.
+ */
+export const SEGMENT_BYTES = 1 << 30;
+export const CELLS_PER_SEGMENT = 1024;
+
+export const VOLUME_FILE = 'volume.json';
+export const IMAGE_FOLDER = 'image';
+export const STREAMS_FOLDER = 'streams';
+export const SEGMENT_FILE = 'data';
+export const STREAM_FILE = 'send';
+
+export type VolumeFormat = 'image' | 'stream';
+
+export interface VolumeName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** `/volume.json`: all that is needed to make the volume again. Readers refuse a higher schema and skip unknown fields. */
+export interface VolumeRecord {
+  readonly schema: 1;
+  readonly volume: VolumeName;
+  readonly format: VolumeFormat;
+  /** What read the volume: `file`, `stdin`, `zfs`, `rbd`. */
+  readonly driver: string;
+  /** Bytes of the image, or of all streams together. */
+  readonly bytes: number;
+  readonly image?: { readonly segmentBytes: number; readonly blobBytes: number };
+  readonly streams?: readonly { readonly folder: string; readonly bytes: number }[];
+}
+
+export function segmentName(segment: number): string {
+  return String(segment).padStart(6, '0');
+}
+
+export function streamFolder(position: number, guid: string): string {
+  return `${String(position).padStart(4, '0')}-${guid}`;
+}
+
+/** The path of a volume's backups, by which restic groups them. */
+export function volumePath({ namespace, name }: VolumeName): string {
+  return `/${namespace}/${name}`;
+}
+
+const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
+
+/** Parses `NAMESPACE/NAME`. Both must be names that Kubernetes could give. */
+export function parseVolumeName(text: string): VolumeName {
+  const [namespace, name, ...rest] = text.split('/');
+  if (namespace === undefined || name === undefined || rest.length > 0 || !NAME.test(namespace) || !NAME.test(name)) {
+    throw new DatamoverError({
+      operation: 'read volume name',
+      subject: JSON.stringify(text),
+      cause: 'it is not of the form NAMESPACE/NAME',
+      hint: 'letters, digits, dots, dashes and underscores, for example shop/database',
+      kind: 'usage',
+    });
+  }
+  return { namespace, name };
+}
+
+export function encodeVolumeRecord(record: VolumeRecord): Uint8Array {
+  return Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`);
+}
+
+export function decodeVolumeRecord(json: Uint8Array, snapshot: Id): VolumeRecord {
+  const unreadable = (cause: unknown, hint?: string): DatamoverError =>
+    new DatamoverError({ operation: 'read volume.json of snapshot', subject: snapshot.slice(0, 8), cause, ...(hint ? { hint } : {}) });
+  let record: VolumeRecord;
+  try {
+    record = JSON.parse(Buffer.from(json).toString('utf8')) as VolumeRecord;
+  } catch (error) {
+    throw unreadable(error);
+  }
+  const schema: unknown = record.schema;
+  if (typeof schema === 'number' && schema > 1) {
+    throw unreadable(`its schema is ${schema}, this program knows 1`, 'use a newer datamover');
+  }
+  const { format, bytes, volume, driver } = record as Partial<Record<keyof VolumeRecord, unknown>>;
+  const named = typeof volume === 'object' && volume !== null && 'namespace' in volume && 'name' in volume;
+  if (schema !== 1 || (format !== 'image' && format !== 'stream') || !Number.isSafeInteger(bytes) || !named || typeof driver !== 'string') {
+    throw unreadable('a field is missing or of the wrong kind');
+  }
+  return record;
+}

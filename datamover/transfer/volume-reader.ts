@@ -1,0 +1,95 @@
+import { DatamoverError } from '../errors.ts';
+import type { Repository } from '../repository/repository.ts';
+import type { Snapshot } from '../repository/snapshot.ts';
+import { decodeTree, type TreeNode } from '../repository/tree.ts';
+import type { Id } from '../repository/types.ts';
+import {
+  decodeVolumeRecord,
+  IMAGE_FOLDER,
+  SEGMENT_FILE,
+  STREAM_FILE,
+  STREAMS_FOLDER,
+  VOLUME_FILE,
+  type VolumeRecord,
+} from './layout.ts';
+
+/** One file of a volume's content: a segment of the image or a stream. */
+export interface ContentFile {
+  /** `image/000003/data`. */
+  readonly path: string;
+  /** Where it begins in the volume's bytes. */
+  readonly position: number;
+  readonly bytes: number;
+  readonly content: readonly Id[];
+}
+
+/** Reads a volume's layout from a snapshot, segment by segment. */
+export class VolumeReader {
+  readonly record: VolumeRecord;
+  readonly #repository: Repository;
+  readonly #snapshot: Id;
+  readonly #root: readonly TreeNode[];
+
+  private constructor(repository: Repository, snapshot: Id, root: readonly TreeNode[], record: VolumeRecord) {
+    this.#repository = repository;
+    this.#snapshot = snapshot;
+    this.#root = root;
+    this.record = record;
+  }
+
+  static async open(repository: Repository, id: Id, snapshot: Snapshot): Promise<VolumeReader> {
+    const root = decodeTree(await repository.loadBlob('tree', snapshot.tree), `tree ${snapshot.tree.slice(0, 12)}`);
+    const file = root.find((node) => node.name === VOLUME_FILE && node.type === 'file');
+    const blobs = file?.content ?? [];
+    if (blobs.length === 0) {
+      throw new DatamoverError({
+        operation: 'read volume of snapshot',
+        subject: id.slice(0, 8),
+        cause: `it has no ${VOLUME_FILE}: it is not a backup of a volume`,
+        hint: 'restic restore brings back what restic backed up',
+      });
+    }
+    const parts = await Promise.all(blobs.map((blob) => repository.loadBlob('data', blob)));
+    return new VolumeReader(repository, id, root, decodeVolumeRecord(Buffer.concat(parts), id));
+  }
+
+  /** The volume's files in order; each tree is loaded when it is its turn. */
+  async *files(): AsyncGenerator<ContentFile> {
+    const image = this.record.format === 'image';
+    const folders = await this.#folder(this.#root, image ? IMAGE_FOLDER : STREAMS_FOLDER);
+    const name = image ? SEGMENT_FILE : STREAM_FILE;
+    let position = 0;
+    for (const folder of folders) {
+      const nodes = await this.#load(folder);
+      const file = nodes.find((node) => node.name === name && node.type === 'file');
+      if (file === undefined) throw this.#damaged(`folder ${folder.name} has no file ${name}`);
+      const bytes = file.size ?? 0;
+      yield { path: `${image ? IMAGE_FOLDER : STREAMS_FOLDER}/${folder.name}/${name}`, position, bytes, content: file.content ?? [] };
+      position += bytes;
+    }
+    if (position !== this.record.bytes) {
+      throw this.#damaged(`its files have ${position} bytes, ${VOLUME_FILE} says ${this.record.bytes}`);
+    }
+  }
+
+  async #folder(nodes: readonly TreeNode[], name: string): Promise<readonly TreeNode[]> {
+    const folder = nodes.find((node) => node.name === name && node.type === 'dir');
+    if (folder === undefined) throw this.#damaged(`it has no folder ${name}`);
+    return this.#load(folder);
+  }
+
+  async #load(folder: TreeNode): Promise<TreeNode[]> {
+    if (folder.type !== 'dir' || folder.subtree === undefined) throw this.#damaged(`${folder.name} is not a folder`);
+    return decodeTree(await this.#repository.loadBlob('tree', folder.subtree), `tree ${folder.subtree.slice(0, 12)}`);
+  }
+
+  #damaged(cause: string): DatamoverError {
+    return new DatamoverError({
+      operation: 'read volume of snapshot',
+      subject: this.#snapshot.slice(0, 8),
+      cause,
+      hint: 'run check; other backups of the volume are not affected',
+      kind: 'incomplete',
+    });
+  }
+}

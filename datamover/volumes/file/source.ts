@@ -1,0 +1,46 @@
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { DatamoverError, isErrno } from '../../errors.ts';
+import { dataExtents, type Extent } from './extents.ts';
+import { imageSize } from './size.ts';
+
+/** An image file or block device that is open for reading. */
+export interface ImageSource {
+  readonly path: string;
+  readonly fd: number;
+  readonly bytes: number;
+  /** What may be other than zero, ascending. */
+  readonly extents: readonly Extent[];
+  close(): void;
+}
+
+const OPERATION = 'open volume';
+
+export function openImage(path: string): ImageSource {
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch (error) {
+    const hint = isErrno(error, 'ENOENT') ? 'check the path' : isErrno(error, 'EACCES') ? 'run as a user who may read it' : undefined;
+    const cause = isErrno(error, 'ENOENT') ? 'no such file or device' : isErrno(error, 'EACCES') ? 'permission denied' : error;
+    throw new DatamoverError({ operation: OPERATION, subject: path, cause, ...(hint ? { hint } : {}) });
+  }
+  try {
+    const stats = fstatSync(fd);
+    const bytes = imageSize(stats);
+    if (bytes === undefined) {
+      const what = stats.isDirectory() ? 'a directory' : 'neither a regular file nor a block device';
+      throw new DatamoverError({
+        operation: OPERATION,
+        subject: path,
+        cause: `it is ${what}`,
+        hint: 'give an image file or a block device; a pipe goes through --stdin',
+        kind: 'usage',
+      });
+    }
+    const extents = stats.isFile() ? dataExtents(fd, bytes) : bytes > 0 ? [{ offset: 0, length: bytes }] : [];
+    return { path, fd, bytes, extents, close: () => closeSync(fd) };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}

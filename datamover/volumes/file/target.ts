@@ -1,0 +1,153 @@
+import { constants, type Stats } from 'node:fs';
+import { lstat, open, unlink, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { DatamoverError, isErrno } from '../../errors.ts';
+import { imageSize } from './size.ts';
+
+export interface TargetPlan {
+  readonly path: string;
+  readonly bytes: number;
+  readonly kind: 'new-file' | 'existing-file' | 'device';
+}
+
+const OPERATION = 'restore to';
+const ZEROS = Buffer.alloc(1 << 20);
+
+/**
+ * Looks at the target of a restore and says what will happen to it. A file that exists is only taken with `force`; a device
+ * must be large enough.
+ */
+export async function planTarget(path: string, bytes: number, force: boolean): Promise<TargetPlan> {
+  const stats = await lstatOrMissing(path);
+  if (stats === undefined) return { path, bytes, kind: 'new-file' };
+  if (stats.isBlockDevice()) {
+    const room = imageSize(stats) ?? 0;
+    if (room < bytes) {
+      throw new DatamoverError({
+        operation: OPERATION,
+        subject: path,
+        cause: `the device has ${room} bytes, the image ${bytes}`,
+        hint: 'choose a target that is at least as large',
+      });
+    }
+    return { path, bytes, kind: 'device' };
+  }
+  if (!stats.isFile()) {
+    throw new DatamoverError({
+      operation: OPERATION,
+      subject: path,
+      cause: stats.isSymbolicLink() ? 'it is a symbolic link' : 'it is neither a regular file nor a block device',
+      hint: 'name the file or device itself, or - for a pipe',
+      kind: 'usage',
+    });
+  }
+  if (!force) {
+    throw new DatamoverError({
+      operation: OPERATION,
+      subject: path,
+      cause: `the file exists and has ${stats.size} bytes`,
+      hint: 'use --force to overwrite it, or name another file',
+    });
+  }
+  return { path, bytes, kind: 'existing-file' };
+}
+
+/** An open target. Everything that is not written reads as zero in a file; a device keeps what it had, so write its zeros too. */
+export class ImageTarget {
+  readonly #file: FileHandle;
+  readonly #plan: TargetPlan;
+
+  private constructor(file: FileHandle, plan: TargetPlan) {
+    this.#file = file;
+    this.#plan = plan;
+  }
+
+  static async open(plan: TargetPlan): Promise<ImageTarget> {
+    try {
+      const file = await open(plan.path, flagsFor(plan.kind), 0o600);
+      if (plan.kind !== 'device') {
+        // Emptied first, so that holes are zero whatever was there.
+        await file.truncate(0);
+        await file.truncate(plan.bytes);
+      }
+      return new ImageTarget(file, plan);
+    } catch (error) {
+      throw new DatamoverError({ operation: OPERATION, subject: plan.path, ...explain(error, plan) });
+    }
+  }
+
+  /** Whether parts that are never written read as zeros. */
+  get startsAsZeros(): boolean {
+    return this.#plan.kind !== 'device';
+  }
+
+  get fd(): number {
+    return this.#file.fd;
+  }
+
+  async write(position: number, bytes: Uint8Array): Promise<void> {
+    try {
+      let done = 0;
+      while (done < bytes.length) {
+        const { bytesWritten } = await this.#file.write(bytes, done, bytes.length - done, position + done);
+        done += bytesWritten;
+      }
+    } catch (error) {
+      throw new DatamoverError({ operation: OPERATION, subject: this.#plan.path, ...explain(error, this.#plan) });
+    }
+  }
+
+  async writeZeros(position: number, length: number): Promise<void> {
+    for (let done = 0; done < length; done += ZEROS.length) {
+      await this.write(position + done, ZEROS.subarray(0, Math.min(ZEROS.length, length - done)));
+    }
+  }
+
+  /** Makes the content durable. */
+  async sync(): Promise<void> {
+    await this.#file.sync();
+    if (this.#plan.kind !== 'new-file') return;
+    const folder = await open(dirname(this.#plan.path), 'r');
+    await folder.sync().finally(() => folder.close());
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+
+  /** Takes a file that this restore made away again: half a volume must not look like a whole one. */
+  async discard(): Promise<void> {
+    await this.close();
+    if (this.#plan.kind === 'new-file') await unlink(this.#plan.path).catch(() => undefined);
+  }
+}
+
+function flagsFor(kind: TargetPlan['kind']): number {
+  switch (kind) {
+    case 'new-file':
+      return constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    case 'existing-file':
+      return constants.O_RDWR | constants.O_NOFOLLOW;
+    case 'device':
+      // Exclusive on a block device: refused by the kernel while it is mounted or otherwise in use (open(2)).
+      return constants.O_RDWR | constants.O_EXCL;
+  }
+}
+
+function explain(error: unknown, plan: TargetPlan): { cause: unknown; hint?: string } {
+  if (isErrno(error, 'ENOSPC')) return { cause: 'no space left', hint: `free space: the image needs up to ${plan.bytes} bytes` };
+  if (isErrno(error, 'EFBIG')) return { cause: `this filesystem does not take files of ${plan.bytes} bytes` };
+  if (isErrno(error, 'EBUSY')) return { cause: 'the device is busy', hint: 'unmount it and stop what uses it' };
+  if (isErrno(error, 'ENOENT')) return { cause: 'the folder does not exist', hint: 'create it first' };
+  if (isErrno(error, 'EACCES')) return { cause: 'permission denied', hint: 'run as a user who may write there' };
+  return { cause: error };
+}
+
+async function lstatOrMissing(path: string): Promise<Stats | undefined> {
+  try {
+    return await lstat(path);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw new DatamoverError({ operation: OPERATION, subject: path, cause: error });
+  }
+}
