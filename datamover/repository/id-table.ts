@@ -16,6 +16,16 @@ const CAPACITY = 1;
 const SLOTS = 2;
 export const TABLE_CONTROL_WORDS = 3;
 
+/**
+ * A slot is the number of an entry plus one, and in the upper six bits the same bits of the id's second word: of the strangers on
+ * the way of a search, 63 of 64 are passed without touching their entries, each of which is a cache miss.
+ */
+const NUMBER_BITS = 26;
+const NUMBER_MASK = 2 ** NUMBER_BITS - 1;
+const TAG_MASK = ~NUMBER_MASK;
+/** The most that any table can hold. */
+export const MAX_ENTRIES = NUMBER_MASK - 1;
+
 const FIRST_CAPACITY = 1024;
 const FIRST_SLOTS = 2048;
 
@@ -47,6 +57,8 @@ export class IdTable {
   /** Entries, readable and writable at `number * stride`. Adopted anew by `sync`: never keep it. */
   words: Uint32Array = new Uint32Array(0);
   #slots: Uint32Array = new Uint32Array(0);
+  /** Where the last search in vain ended. */
+  #free = 0;
 
   /** `control` are `TABLE_CONTROL_WORDS` of shared memory of this table's own. */
   constructor(memory: TableMemory, control: Int32Array) {
@@ -75,13 +87,17 @@ export class IdTable {
   find(id: Uint32Array, bit: number): number {
     const slots = this.#slots;
     const words = this.words;
-    const stride = this.#stride;
     const mask = slots.length - 1;
     const [first, second] = [id[0] ?? 0, id[1] ?? 0];
     for (let slot = first & mask; ; slot = (slot + 1) & mask) {
       const entry = slots[slot] ?? 0;
-      if (entry === 0) return -1;
-      const at = (entry - 1) * stride;
+      if (entry === 0) {
+        this.#free = slot;
+        return -1;
+      }
+      if (((entry ^ second) & TAG_MASK) !== 0) continue;
+      const number = (entry & NUMBER_MASK) - 1;
+      const at = number * this.#stride;
       if (
         words[at] === first &&
         words[at + 1] === second &&
@@ -93,19 +109,23 @@ export class IdTable {
         words[at + 7] === id[7] &&
         ((words[at + ID_WORDS] ?? 0) & 1) === bit
       ) {
-        return entry - 1;
+        return number;
       }
     }
   }
 
-  /** Adds an id that `find` does not know; the caller fills the payload (all 0 but the key bit). Returns its number. */
+  /** Adds the id that `find` has just not found; the caller fills the payload (all 0 but the key bit). Returns its number. */
   add(id: Uint32Array, bit: number): number {
     const number = this.count;
+    const slots = this.#slots;
     this.reserve(number + 1);
+    // A table that has grown has other free slots.
+    if (slots !== this.#slots) this.find(id, bit);
     const at = number * this.#stride;
-    for (let i = 0; i < ID_WORDS; i++) this.words[at + i] = id[i] ?? 0;
-    this.words[at + ID_WORDS] = bit;
-    this.#place(number);
+    const { words } = this;
+    for (let i = 0; i < ID_WORDS; i++) words[at + i] = id[i] ?? 0;
+    words[at + ID_WORDS] = bit;
+    this.#slots[this.#free] = slotOf(number, id[1] ?? 0);
     this.#control[COUNT] = number + 1;
     return number;
   }
@@ -116,13 +136,13 @@ export class IdTable {
     let slots = this.#control[SLOTS] ?? 0;
     while (count * 4 > slots * 3) slots *= 2;
     if (count <= capacity && slots === this.#control[SLOTS]) return;
-    // Grown by an eighth: room that is not written to costs no memory, but a container's limit may count it.
-    this.#grow(Math.max(capacity, Math.min(count + (count >>> 3), this.#memory.maxEntries)), slots);
+    // Grown by a sixteenth: room that is not written to costs no memory, but a container's limit may count it.
+    this.#grow(Math.max(capacity, Math.min(count + (count >>> 4), this.#memory.maxEntries)), slots);
   }
 
   #grow(capacity: number, slots: number): void {
     const { entries, slots: slotMemory, maxEntries } = this.#memory;
-    if (this.count >= maxEntries) {
+    if (capacity > maxEntries || this.count >= maxEntries) {
       throw new DatamoverError({
         operation: 'load index',
         cause: `it has more than ${maxEntries} entries`,
@@ -144,11 +164,17 @@ export class IdTable {
     for (let number = 0; number < this.count; number++) this.#place(number);
   }
 
+  /** Puts an entry into the first free slot on its way. */
   #place(number: number): void {
     const slots = this.#slots;
     const mask = slots.length - 1;
-    let slot = (this.words[number * this.#stride] ?? 0) & mask;
+    const at = number * this.#stride;
+    let slot = (this.words[at] ?? 0) & mask;
     while (slots[slot] !== 0) slot = (slot + 1) & mask;
-    slots[slot] = number + 1;
+    slots[slot] = slotOf(number, this.words[at + 1] ?? 0);
   }
+}
+
+function slotOf(number: number, secondWord: number): number {
+  return (secondWord & TAG_MASK) | (number + 1);
 }

@@ -9,6 +9,8 @@ import type { BlobType } from './types.ts';
  * Memory handed to the visitor is reused for the next call: copy what has to stay.
  */
 export interface IndexVisitor {
+  /** Memory for the ids of blobs, 32 bytes; the scanner's own without it. */
+  readonly blobId?: Uint8Array;
   supersedes?(id: Uint8Array): void;
   /** A pack begins; the blobs that follow lie in it. `mark` is the time of a marked pack (`''` where it has none). */
   pack(id: Uint8Array, mark: string | undefined): void;
@@ -37,6 +39,13 @@ const TYPE = word('type');
 const OFFSET = word('offset');
 const LENGTH = word('length');
 const UNCOMPRESSED_LENGTH = word('uncompressed_length');
+/** A blob as every known program writes it, with the same fields in the same order and no white space. */
+const USUAL_START = word('{"id":"');
+const USUAL_DATA = word('","type":"data","offset":');
+const USUAL_TREE = word('","type":"tree","offset":');
+const USUAL_LENGTH = word(',"length":');
+const USUAL_UNCOMPRESSED = word(',"uncompressed_length":');
+
 const DATA = word('data');
 const TREE = word('tree');
 
@@ -57,7 +66,7 @@ class Scanner {
   readonly #subject: string;
   readonly #visitor: IndexVisitor;
   readonly #packId = new Uint8Array(ID_LENGTH);
-  readonly #blobId = new Uint8Array(ID_LENGTH);
+  readonly #blobId: Uint8Array;
   /** The next byte to read. */
   #at = 0;
   /** The last string read, without its quotes. */
@@ -68,6 +77,7 @@ class Scanner {
     this.#bytes = bytes;
     this.#subject = subject;
     this.#visitor = visitor;
+    this.#blobId = visitor.blobId ?? new Uint8Array(ID_LENGTH);
   }
 
   file(): void {
@@ -152,6 +162,41 @@ class Scanner {
   }
 
   #blob(): void {
+    const start = this.#at;
+    if (this.#usualBlob()) return;
+    this.#at = start;
+    this.#anyBlob();
+  }
+
+  /** Reads a blob of the usual form at twice the speed; false where it has another form. */
+  #usualBlob(): boolean {
+    if (!this.#literal(USUAL_START)) return false;
+    this.#from = this.#at;
+    this.#to = this.#at + 2 * ID_LENGTH;
+    this.#at = this.#to;
+    const isData = this.#literal(USUAL_DATA);
+    if (!isData && !this.#literal(USUAL_TREE)) return false;
+    this.#hex(this.#blobId);
+    const offset = this.#number();
+    if (!this.#literal(USUAL_LENGTH)) return false;
+    const length = this.#number();
+    const uncompressedLength = this.#literal(USUAL_UNCOMPRESSED) ? this.#number() : 0;
+    if (this.#bytes[this.#at] !== CLOSE_BRACE) return false;
+    this.#at++;
+    this.#visitor.blob(this.#blobId, isData ? 'data' : 'tree', offset, length, uncompressedLength);
+    return true;
+  }
+
+  /** Goes past these bytes if they are next. */
+  #literal(expected: Uint8Array): boolean {
+    const bytes = this.#bytes;
+    const at = this.#at;
+    for (let i = 0; i < expected.length; i++) if (bytes[at + i] !== expected[i]) return false;
+    this.#at = at + expected.length;
+    return true;
+  }
+
+  #anyBlob(): void {
     let seen = 0;
     let type: BlobType = 'data';
     let offset = 0;
@@ -191,6 +236,11 @@ class Scanner {
   #id(target: Uint8Array): void {
     this.#string();
     if (this.#to - this.#from !== 2 * ID_LENGTH) this.#fail('an id of the wrong length');
+    this.#hex(target);
+  }
+
+  /** Decodes the 64 digits at `#from`. */
+  #hex(target: Uint8Array): void {
     const bytes = this.#bytes;
     let bad = 0;
     for (let i = 0, at = this.#from; i < ID_LENGTH; i++, at += 2) {

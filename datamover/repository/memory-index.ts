@@ -1,7 +1,14 @@
 import type { BlobIndex } from './blob-index.ts';
 import { fromBytes, ID_LENGTH, toBytes } from './id.ts';
 import { scanIndexFile } from './index-scan.ts';
-import { ID_WORDS, IdTable, reserveTable, TABLE_CONTROL_WORDS, type TableMemory } from './id-table.ts';
+import {
+  ID_WORDS,
+  IdTable,
+  MAX_ENTRIES,
+  reserveTable,
+  TABLE_CONTROL_WORDS,
+  type TableMemory,
+} from './id-table.ts';
 import { SharedMutex } from './shared-mutex.ts';
 import type { BlobLocation, BlobType, Pack } from './types.ts';
 
@@ -21,7 +28,7 @@ const PACK_SHIFT = 2;
 const MARKED = 2;
 
 /** 67 million blobs are 64 TiB of blobs of 1 MiB. Only addresses are reserved for them. */
-const MAX_BLOBS = 2 ** 26;
+const MAX_BLOBS = MAX_ENTRIES;
 const MAX_PACKS = 2 ** 23;
 
 const MUTEX = 0;
@@ -150,7 +157,8 @@ export class MemoryIndex implements BlobIndex {
     this.#locked(() => {
       const number = this.#pack(toBytes(pack.id), marked);
       for (const blob of pack.blobs) {
-        this.#place(toBytes(blob.id), blob.type, number, blob.offset, blob.length, blob.uncompressedLength);
+        this.#idBytes.set(toBytes(blob.id));
+        this.#place(blob.type, number, blob.offset, blob.length, blob.uncompressedLength);
       }
     });
   }
@@ -177,12 +185,14 @@ export class MemoryIndex implements BlobIndex {
     let pack = 0;
     let wanted = false;
     scanIndexFile(json, subject, {
+      // Read straight into the place from which the tables search.
+      blobId: this.#idBytes,
       pack: (id, mark) => {
         wanted = (mark !== undefined) === marked;
         if (wanted) pack = this.#pack(id, marked);
       },
-      blob: (id, type, offset, length, uncompressedLength) => {
-        if (wanted) this.#place(id, type, pack, offset, length, uncompressedLength);
+      blob: (_id, type, offset, length, uncompressedLength) => {
+        if (wanted) this.#place(type, pack, offset, length, uncompressedLength);
       },
     });
   }
@@ -197,15 +207,9 @@ export class MemoryIndex implements BlobIndex {
     return number + 1;
   }
 
-  #place(
-    id: Uint8Array,
-    type: BlobType,
-    pack: number,
-    offset: number,
-    length: number,
-    uncompressedLength: number,
-  ): void {
-    let number = this.#find(type, id);
+  /** Notes a place of the blob whose id lies in `#id`. */
+  #place(type: BlobType, pack: number, offset: number, length: number, uncompressedLength: number): void {
+    let number = this.#blobs.find(this.#id, keyBit(type));
     if (number >= 0) {
       const known = (this.#blobs.words[number * BLOB_STRIDE + PLACE] ?? 0) >>> PACK_SHIFT;
       if (known === 0) Atomics.add(this.#control, PLACED, 1);
