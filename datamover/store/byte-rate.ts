@@ -4,7 +4,7 @@ interface Waiting {
 }
 
 /** How long a silence may save up for a burst, in seconds of the rate. */
-const BURST_SECONDS = 0.25;
+const BURST_SECONDS = 0.1;
 
 /**
  * A token bucket over bytes, shared by all transfers in one direction. A piece may pass as soon as the bucket is above zero and
@@ -31,7 +31,7 @@ export class ByteRate {
     if (rate !== undefined && !(rate > 0)) throw new RangeError(`a rate of ${rate} bytes/s would never end`);
     this.#fill();
     this.#bytesPerSecond = rate;
-    if (rate !== undefined) this.#tokens = Math.min(this.#tokens, rate * BURST_SECONDS);
+    this.#tokens = Math.min(this.#tokens, 0);
     this.#serve();
   }
 
@@ -51,6 +51,7 @@ export class ByteRate {
       const waiting: Waiting = { bytes, go };
       const leave = (): void => {
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
+        this.#serve();
         resolve();
       };
       this.#waiting.push(waiting);

@@ -69,7 +69,7 @@ export class FaultStore extends StoreWrapper {
     });
   }
 
-  override load(file: FileHandle, options?: LoadOptions): Promise<Uint8Array> {
+  override async load(file: FileHandle, options?: LoadOptions): Promise<Uint8Array> {
     return this.#suffer('load', [file.type], pathOf(file), options?.signal, async (misfortune) => {
       const bytes = await this.inner.load(file, options);
       if (misfortune?.fault === 'cut') return bytes.subarray(0, misfortune.bytes);
@@ -81,7 +81,7 @@ export class FaultStore extends StoreWrapper {
     });
   }
 
-  override stat(file: FileHandle, signal?: AbortSignal): Promise<FileInfo> {
+  override async stat(file: FileHandle, signal?: AbortSignal): Promise<FileInfo> {
     return this.#suffer('stat', [file.type], pathOf(file), signal, () => this.inner.stat(file, signal));
   }
 

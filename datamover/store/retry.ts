@@ -53,19 +53,19 @@ export class RetryStore extends StoreWrapper {
     return this.#backOff.concurrency;
   }
 
-  override create(signal?: AbortSignal): Promise<void> {
+  override async create(signal?: AbortSignal): Promise<void> {
     return this.#repeat({ operation: 'create', subject: this.location, signal }, () =>
       this.inner.create(signal),
     );
   }
 
-  override save(file: FileHandle, content: Uint8Array, options?: SaveOptions): Promise<void> {
+  override async save(file: FileHandle, content: Uint8Array, options?: SaveOptions): Promise<void> {
     return this.#repeat(this.#call('save', file, options?.signal), () =>
       this.inner.save(file, content, options),
     );
   }
 
-  override load(file: FileHandle, options?: LoadOptions): Promise<Uint8Array> {
+  override async load(file: FileHandle, options?: LoadOptions): Promise<Uint8Array> {
     return this.#repeat(this.#call('load', file, options?.signal), async () => {
       const bytes = await this.inner.load(file, options);
       const wanted = options?.range?.length;
@@ -75,11 +75,11 @@ export class RetryStore extends StoreWrapper {
     });
   }
 
-  override stat(file: FileHandle, signal?: AbortSignal): Promise<FileInfo> {
+  override async stat(file: FileHandle, signal?: AbortSignal): Promise<FileInfo> {
     return this.#repeat(this.#call('stat', file, signal), () => this.inner.stat(file, signal));
   }
 
-  override remove(file: FileHandle, signal?: AbortSignal): Promise<void> {
+  override async remove(file: FileHandle, signal?: AbortSignal): Promise<void> {
     return this.#repeat(this.#call('remove', file, signal), () => this.inner.remove(file, signal));
   }
 

@@ -9,6 +9,7 @@ interface Meaning {
 
 const MEANINGS: Readonly<Record<string, Meaning>> = {
   ENOENT: { reason: 'missing', cause: 'no such file' },
+  EEXIST: { reason: 'refused', cause: 'a file is in the place of a folder' },
   ENOTDIR: { reason: 'refused', cause: 'a part of the path is not a folder' },
   EACCES: {
     reason: 'forbidden',

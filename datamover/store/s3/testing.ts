@@ -12,7 +12,7 @@ export interface TestServer {
   readonly endpoint: string;
   readonly accessKey: string;
   readonly secretKey: string;
-  readonly caFile?: string;
+  readonly caFile?: string | undefined;
   readonly domain: string;
   stop(): Promise<void>;
 }

@@ -1,0 +1,409 @@
+import { randomBytes } from 'node:crypto';
+import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import net, { type AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
+
+import { afterEach, describe, expect, test } from '@jest/globals';
+
+import { RetryStore } from '../retry.ts';
+import { collect, failure, handleOf } from '../store.suite.ts';
+import { S3Store } from './store.ts';
+import { s3Options, type TestPlace } from './testing.ts';
+
+/** A server that answers as a test says: real ones seldom do these things, and never on demand. */
+
+type Script = (request: IncomingMessage, answer: ServerResponse, count: number) => unknown;
+
+const closing: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  await Promise.all(closing.splice(0).map((close) => close()));
+});
+
+function storeAt(port: number, place: TestPlace = {}): S3Store {
+  const server = {
+    endpoint: `http://127.0.0.1:${port}`,
+    accessKey: 'access',
+    secretKey: 'secret',
+    domain: '',
+  };
+  const store = new S3Store(
+    s3Options(
+      { ...server, stop: () => Promise.resolve() },
+      { bucket: 'bucket', region: 'us-east-1', stallMs: 400, ...place },
+    ),
+  );
+  closing.push(() => store.close());
+  return store;
+}
+
+async function scripted(script: Script, place: TestPlace = {}): Promise<S3Store> {
+  let count = 0;
+  const server = http.createServer((request, answer) => void script(request, answer, ++count));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  closing.push(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return storeAt((server.address() as AddressInfo).port, place);
+}
+
+/** A server that writes raw bytes to each connection once a request came. */
+async function raw(talk: (socket: net.Socket, count: number) => void): Promise<S3Store> {
+  let count = 0;
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer((socket) => {
+    sockets.add(socket.on('error', () => sockets.delete(socket)));
+    const number = ++count;
+    socket.once('data', () => talk(socket, number));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  closing.push(async () => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return storeAt((server.address() as AddressInfo).port);
+}
+
+function fail(
+  answer: ServerResponse,
+  status: number,
+  code: string,
+  headers: Record<string, string> = {},
+): void {
+  answer.writeHead(status, { 'content-type': 'application/xml', ...headers });
+  answer.end(`<?xml version="1.0"?><Error><Code>${code}</Code><Message>words</Message></Error>`);
+}
+
+const CONTENT = randomBytes(300_000);
+const FILE = handleOf('data', CONTENT);
+
+function serve(request: IncomingMessage, answer: ServerResponse): void {
+  const [, from, to] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? '') ?? [];
+  if (from === undefined) {
+    answer.writeHead(200, { 'content-length': CONTENT.length }).end(CONTENT);
+    return;
+  }
+  const part = CONTENT.subarray(Number(from), Number(to) + 1);
+  const range = `bytes ${from}-${Number(from) + part.length - 1}/${CONTENT.length}`;
+  answer.writeHead(206, { 'content-length': part.length, 'content-range': range }).end(part);
+}
+
+describe('an upload', () => {
+  test('is what was saved, with its hash signed and no other request', async () => {
+    const seen: [string | undefined, string | undefined, Buffer][] = [];
+    const store = await scripted(async (request, answer) => {
+      seen.push([request.method, request.headers['x-amz-content-sha256'] as string, await buffer(request)]);
+      answer.end();
+    });
+    await store.save(FILE, CONTENT);
+    expect(seen).toEqual([['PUT', FILE.name, CONTENT]]);
+  });
+
+  test.each([
+    [503, 'SlowDown', 'throttled'],
+    [503, 'ServiceUnavailable', 'throttled'],
+    [429, 'TooManyRequests', 'throttled'],
+    [500, 'InternalError', 'broken'],
+    [502, 'BadGateway', 'broken'],
+    [504, 'GatewayTimeout', 'broken'],
+    [400, 'RequestTimeout', 'broken'],
+    [507, 'XMinioStorageFull', 'full'],
+    [403, 'QuotaExceeded', 'full'],
+    [403, 'RequestTimeTooSkewed', 'forbidden'],
+    [501, 'NotImplemented', 'broken'],
+    [400, 'EntityTooLarge', 'refused'],
+  ])('that is answered with %d %s is %s', async (status, code, reason) => {
+    const store = await scripted((_, answer) => fail(answer, status, code, { 'retry-after': '7' }));
+    expect(await failure(store.save(FILE, CONTENT))).toMatchObject({
+      ...{ reason, code, retryAfterMs: 7000 },
+      message: expect.stringContaining(`(${status} ${code})`),
+    });
+  });
+
+  test('that is refused early stops sending, and the answer is heard', async () => {
+    let received = 0;
+    const big = Buffer.alloc(64 << 20);
+    const store = await scripted((request, answer) => {
+      request.on('data', (chunk: Buffer) => (received += chunk.length));
+      request.once('data', () => fail(answer, 403, 'AccessDenied', { connection: 'close' }));
+    });
+    expect((await failure(store.save(handleOf('data', big), big))).message).toMatch(/access denied/);
+    expect(received).toBeLessThan(big.length);
+  });
+
+  test('that nobody reads is given up', async () => {
+    const store = await scripted((request) => request.pause());
+    const big = Buffer.alloc(64 << 20);
+    const error = await failure(store.save(handleOf('data', big), big));
+    expect(error.message).toMatch(/no byte moved for 0\.4 s/);
+    expect(store.isPermanent(error)).toBe(false);
+  });
+
+  test('that is never answered is given up', async () => {
+    const store = await scripted((request) => request.resume());
+    expect((await failure(store.save(FILE, CONTENT))).message).toMatch(/no byte moved/);
+  });
+
+  test('may wait for its pace longer than for the server', async () => {
+    const store = await scripted(async (request, answer) => {
+      await buffer(request);
+      answer.end();
+    });
+    let pieces = 0;
+    const pace = (): Promise<void> | undefined =>
+      ++pieces === 2 ? new Promise((resolve) => setTimeout(resolve, 700)) : undefined;
+    await store.save(FILE, CONTENT, { pace });
+    expect(pieces).toBe(5);
+  });
+
+  test('that was damaged on its way may be repeated', async () => {
+    const store = await scripted(async (request, answer, count) => {
+      await buffer(request);
+      if (count === 1) fail(answer, 400, 'XAmzContentSHA256Mismatch');
+      else answer.end();
+    });
+    const error = await failure(store.save(FILE, CONTENT));
+    expect(error.message).toMatch(/damaged on its way/);
+    expect(store.isPermanent(error)).toBe(false);
+    await store.save(FILE, CONTENT);
+  });
+});
+
+describe('a download', () => {
+  test('comes whole and in parts', async () => {
+    const store = await scripted(serve);
+    expect(Buffer.from(await store.load(FILE)).equals(CONTENT)).toBe(true);
+    const part = await store.load(FILE, { range: { offset: 1000, length: 250_000 } });
+    expect(Buffer.from(part).equals(CONTENT.subarray(1000, 251_000))).toBe(true);
+  });
+
+  test('in chunks of unknown length comes whole', async () => {
+    const store = await scripted((_, answer) => {
+      answer.write(CONTENT.subarray(0, 100_000));
+      setTimeout(() => answer.end(CONTENT.subarray(100_000)), 20);
+    });
+    expect(Buffer.from(await store.load(FILE)).equals(CONTENT)).toBe(true);
+    const into = new Uint8Array(400_000);
+    expect((await store.load(FILE, { into })).buffer).toBe(into.buffer);
+    expect((await failure(store.load(FILE, { into: new Uint8Array(299_999) }))).message).toMatch(
+      /do not fit/,
+    );
+  });
+
+  test.each([0, 1, 150_000, 299_999])('that breaks off after %d bytes may be repeated', async (length) => {
+    const store = await scripted((_, answer) => {
+      answer.writeHead(200, { 'content-length': CONTENT.length });
+      answer.write(CONTENT.subarray(0, length), () => setTimeout(() => answer.destroy(), 10));
+      answer.flushHeaders();
+    });
+    const error = await failure(store.load(FILE));
+    expect(error.message).toMatch(/the connection broke/);
+    expect(store.isPermanent(error)).toBe(false);
+  });
+
+  test('that stands still in the middle is given up', async () => {
+    const store = await scripted((_, answer) => {
+      answer.writeHead(200, { 'content-length': CONTENT.length });
+      answer.write(CONTENT.subarray(0, 1000));
+    });
+    expect((await failure(store.load(FILE))).message).toMatch(/no byte moved for 0\.4 s/);
+  });
+
+  test('that is slow but moves is not given up', async () => {
+    const store = await scripted(async (_, answer) => {
+      answer.writeHead(200, { 'content-length': CONTENT.length });
+      for (let at = 0; at < CONTENT.length; at += 60_000) {
+        answer.write(CONTENT.subarray(at, at + 60_000));
+        await new Promise((resolve) => setTimeout(resolve, 150));
+      }
+      answer.end();
+    });
+    expect(Buffer.from(await store.load(FILE)).equals(CONTENT)).toBe(true);
+  });
+
+  test('may wait for its pace longer than for the server', async () => {
+    const store = await scripted(serve);
+    let waited = false;
+    const pace = (): Promise<void> | undefined => {
+      if (waited) return undefined;
+      waited = true;
+      return new Promise((resolve) => setTimeout(resolve, 700));
+    };
+    expect(Buffer.from(await store.load(FILE, { pace })).equals(CONTENT)).toBe(true);
+  });
+
+  test.each([
+    ['the whole file', 200, {}],
+    ['another part', 206, { 'content-range': `bytes 7-26/300000` }],
+    ['a part of no file', 206, { 'content-range': 'nonsense' }],
+  ])('of a part that is answered with %s is refused', async (_, status, headers) => {
+    const store = await scripted((_request, answer) =>
+      answer.writeHead(status, { 'content-length': 20, ...headers }).end(CONTENT.subarray(0, 20)),
+    );
+    const error = await failure(store.load(FILE, { range: { offset: 0, length: 20 } }));
+    expect(error.message).toMatch(/does not answer with the part/);
+    expect(store.isPermanent(error)).toBe(true);
+  });
+
+  test('of a part that comes too short may be repeated if the file is long enough', async () => {
+    const store = await scripted((_, answer) =>
+      answer
+        .writeHead(206, { 'content-length': 20, 'content-range': 'bytes 0-19/300000' })
+        .end(CONTENT.subarray(0, 20)),
+    );
+    const error = await failure(store.load(FILE, { range: { offset: 0, length: 30 } }));
+    expect(error.message).toMatch(/20 bytes were announced instead of 30/);
+    expect(store.isPermanent(error)).toBe(false);
+  });
+
+  test('that announces more than its memory holds does not write beyond it', async () => {
+    const store = await scripted((_, answer) =>
+      answer.writeHead(200, { 'content-length': 10 }).end(CONTENT.subarray(0, 10)),
+    );
+    const memory = Buffer.alloc(20, 0xee);
+    expect((await failure(store.load(FILE, { into: memory.subarray(0, 9) }))).message).toMatch(/do not fit/);
+    expect(memory.every((byte) => byte === 0xee)).toBe(true);
+  });
+
+  test('from something that does not speak HTTP is refused', async () => {
+    const store = await raw((socket) => socket.write('SSH-2.0-OpenSSH_9.2\r\n'));
+    const error = await failure(store.load(FILE));
+    expect(error.message).toMatch(/the answer is not HTTP/);
+    expect(store.isPermanent(error)).toBe(true);
+  });
+
+  test('from a server that hangs up is broken', async () => {
+    const store = await raw((socket) => socket.destroy());
+    const error = await failure(store.load(FILE));
+    expect(error.message).toMatch(/the connection broke/);
+  });
+});
+
+describe('connections', () => {
+  test('are kept and used again', async () => {
+    const ports = new Set<number | undefined>();
+    const store = await scripted((request, answer) => {
+      ports.add(request.socket.remotePort);
+      serve(request, answer);
+    });
+    for (let i = 0; i < 5; i++) await store.load(FILE);
+    expect(ports.size).toBe(1);
+  });
+
+  test('that the server closed while idle are replaced without a failure', async () => {
+    let requests = 0;
+    const store = await raw((socket) => {
+      requests++;
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+      // Answers once; whatever comes next on this connection meets a reset.
+      socket.once('data', () => socket.resetAndDestroy());
+    });
+    for (let i = 0; i < 4; i++) expect(Buffer.from(await store.load(FILE)).toString()).toBe('ok');
+    expect(requests).toBe(4);
+  });
+
+  test('are not used again after a failure in the middle', async () => {
+    const store = await scripted((request, answer, count) => {
+      if (count > 1) return serve(request, answer);
+      return answer.writeHead(200, { 'content-length': CONTENT.length }).write(CONTENT);
+    });
+    expect((await failure(store.load(FILE, { into: new Uint8Array(3) }))).message).toMatch(/do not fit/);
+    expect(Buffer.from(await store.load(FILE)).equals(CONTENT)).toBe(true);
+  });
+
+  test('are no more than allowed', async () => {
+    let open = 0;
+    let most = 0;
+    const store = await scripted(
+      (request, answer) => {
+        most = Math.max(most, ++open);
+        setTimeout(() => {
+          open--;
+          serve(request, answer);
+        }, 20);
+      },
+      { connections: 3 },
+    );
+    await Promise.all(Array.from({ length: 9 }, () => store.load(FILE)));
+    expect(most).toBe(3);
+  });
+});
+
+describe('requests through the package minio', () => {
+  test.each([
+    ['stat', (store: S3Store, signal?: AbortSignal) => store.stat(FILE, signal)],
+    ['remove', (store: S3Store, signal?: AbortSignal) => store.remove(FILE, signal)],
+    ['list', (store: S3Store, signal?: AbortSignal) => collect(store.list(['keys'], signal))],
+    ['create', (store: S3Store, signal?: AbortSignal) => store.create(signal)],
+  ] as const)(
+    '%s keeps Retry-After, times out, can be stopped, and survives odd answers',
+    async (operation, call) => {
+      const busy = await scripted((_, answer) => answer.writeHead(503, { 'retry-after': '3' }).end());
+      expect(await failure(call(busy))).toMatchObject({ operation, reason: 'throttled', retryAfterMs: 3000 });
+
+      const silent = await scripted(() => undefined);
+      expect(await failure(call(silent))).toMatchObject({ operation, reason: 'stalled' });
+      expect(await failure(call(silent, AbortSignal.timeout(50)))).toMatchObject({
+        operation,
+        kind: 'cancelled',
+      });
+
+      const halfway = await scripted((_, answer) => {
+        answer.writeHead(500, { 'content-length': 1000 }).write('<Error>');
+        setTimeout(() => answer.destroy(), 10);
+      });
+      expect(await failure(call(halfway))).toMatchObject({ operation, reason: 'broken' });
+
+      const gone = await raw((socket) => socket.destroy());
+      expect(await failure(call(gone))).toMatchObject({ operation, reason: 'broken' });
+    },
+  );
+
+  test('a listing that is no XML is refused, one that breaks off may be repeated', async () => {
+    const portal = await scripted((_, answer) => answer.end('<html>Please log in</html>'));
+    const error = await failure(collect(portal.list(['keys'])));
+    expect(portal.isPermanent(error)).toBe(true);
+    const broken = await scripted((_, answer) => {
+      answer.writeHead(200, { 'content-length': 1000 }).write('<ListBucketResult>');
+      setTimeout(() => answer.destroy(), 10);
+    });
+    expect(await failure(collect(broken.list(['keys'])))).toMatchObject({
+      operation: 'list',
+      reason: 'broken',
+    });
+  });
+
+  test('the region in an answer is taken on, once', async () => {
+    const scopes: string[] = [];
+    const store = await scripted((request, answer) => {
+      const scope =
+        /Credential=access\/\d{8}\/([^/]+)\//.exec(request.headers.authorization ?? '')?.[1] ?? '';
+      scopes.push(scope);
+      if (scope === 'eu-central-1') return serve(request, answer);
+      answer.writeHead(400);
+      return answer.end(
+        '<Error><Code>AuthorizationHeaderMalformed</Code><Message>x</Message><Region>eu-central-1</Region></Error>',
+      );
+    });
+    await store.load(FILE);
+    await store.load(FILE);
+    expect(scopes).toEqual(['us-east-1', 'eu-central-1', 'eu-central-1']);
+  });
+
+  test('with retries around it, a store survives a server in trouble', async () => {
+    const kept = new Map<string, Buffer>();
+    const troubled = await scripted(async (request, answer, count) => {
+      const body = await buffer(request);
+      if (count % 4 === 0) return fail(answer, 503, 'SlowDown');
+      if (count % 4 === 1) return request.socket.destroy();
+      if (request.method === 'PUT') kept.set(request.url ?? '', body);
+      return answer.end(request.method === 'GET' ? kept.get(request.url ?? '') : undefined);
+    });
+    const store = new RetryStore(troubled, { baseMs: 1, maxMs: 5 });
+    const files = Array.from({ length: 30 }, () => randomBytes(5000));
+    await Promise.all(files.map((content) => store.save(handleOf('data', content), content)));
+    for (const content of files) {
+      expect(Buffer.from(await store.load(handleOf('data', content))).equals(content)).toBe(true);
+    }
+  });
+});
