@@ -8,6 +8,7 @@ export const HAS_DATA = 4;
 export const HAS_TREES = 8;
 export const HAS_PLAIN = 16; // at least one blob is stored uncompressed
 export const ANCHORED = 32; // holds a used blob that no other pack has
+export const MARK_ONLY = 64; // index files list it under `packs_to_delete` alone, as rustic does
 
 type Column = Uint8Array | Uint32Array | Int32Array | Float64Array;
 

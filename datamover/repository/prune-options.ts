@@ -31,6 +31,13 @@ export const DEFAULT_PRUNE_OPTIONS: PruneOptions = {
   packSize: 16 * 1024 * 1024,
 };
 
+/**
+ * A mark carries the time just before it was written. A save of marks that takes longer than the first figure is repeated with a new time;
+ * a backup counts as having seen a mark if it began the second figure later: by then the mark was there to be listed.
+ */
+export const SAVE_MARKS_WITHIN_MS = 5 * 60_000;
+export const MARK_SETTLES_MS = 10 * 60_000;
+
 const SUFFIXES: Record<string, number> = { '': 0, k: 1, m: 2, g: 3, t: 4 };
 
 /** Reads restic's `--max-unused`: `5%`, `unlimited`, or bytes with k, m, g or t (powers of 1024). Throws RangeError. */

@@ -8,7 +8,7 @@ import {
   unusedAllowance,
   type PruneOptions,
 } from './prune-options.ts';
-import { planPrune, type Company, type PruneFacts, type PrunePlan } from './prune-plan.ts';
+import { decidePrune, type Company, type PruneFacts, type PrunePlan } from './prune-plan.ts';
 
 const MIB = 1024 * 1024;
 const HOUR = 3_600_000;
@@ -59,7 +59,7 @@ function plan(
   facts: Partial<PruneFacts> = {},
 ): Record<keyof Omit<PrunePlan, 'statistics' | 'company'>, string[]> & Pick<PrunePlan, 'statistics'> {
   const names = new Map([...Object.keys(rows), ...FILES].map((name) => [sha256(Buffer.from(name)), name]));
-  const made = planPrune(
+  const made = decidePrune(
     {
       packs: table(rows),
       indexFiles: FILES.map((name) => ({ id: sha256(Buffer.from(name)), size: MIB, untidy: false })),

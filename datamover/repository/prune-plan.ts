@@ -1,5 +1,5 @@
 import { HAS_DATA, HAS_PLAIN, HAS_TREES, INDEXED, LISTED, type PackTable } from './pack-table.ts';
-import { unusedAllowance, type PruneOptions } from './prune-options.ts';
+import { MARK_SETTLES_MS, unusedAllowance, type PruneOptions } from './prune-options.ts';
 import type { Id } from './types.ts';
 
 /**
@@ -86,7 +86,7 @@ const SMALL_INDEX_BYTES = 256 * 1024;
 const SMALL_INDEX_COUNT = 10;
 
 /** Decides the fate of every pack. Pure: the same facts give the same plan, in the order of the table. */
-export function planPrune(facts: PruneFacts, options: PruneOptions): PrunePlan {
+export function decidePrune(facts: PruneFacts, options: PruneOptions): PrunePlan {
   const sorted = sortByUse(facts, options);
   const repack = chooseRepacks(facts.packs, sorted, options);
   const { packs, company } = facts;
@@ -135,7 +135,10 @@ function sortByUse(facts: PruneFacts, options: PruneOptions): Sorted {
   };
   for (let row = 0; row < packs.length; row++) {
     const used = (packs.usedBlobs[row] ?? 0) > 0;
-    if (!packs.has(row, INDEXED)) sorted.orphans.push(row);
+    if (!packs.has(row, INDEXED | LISTED)) {
+      // A mark that outlived its pack.
+      if (company !== 'foreign') sorted.vanished.push(row);
+    } else if (!packs.has(row, INDEXED)) sorted.orphans.push(row);
     else if (!packs.has(row, LISTED)) {
       // Nothing is forgotten of a pack that may be back tomorrow while others work here.
       if (used)
@@ -162,7 +165,8 @@ function sortByUse(facts: PruneFacts, options: PruneOptions): Sorted {
 /** A marked pack may go when its mark is old and every backup that lives began after it: each of them has seen the mark. */
 function isDue(facts: PruneFacts, row: number, options: PruneOptions): boolean {
   const markedAt = facts.packs.markedAt[row] ?? NaN;
-  return facts.company === 'own' && markedAt + options.graceMs <= facts.now && markedAt < facts.oldestLock;
+  const seen = markedAt + MARK_SETTLES_MS < facts.oldestLock;
+  return facts.company === 'own' && markedAt + options.graceMs <= facts.now && seen;
 }
 
 function describeUse(packs: PackTable, row: number): string {

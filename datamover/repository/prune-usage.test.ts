@@ -29,7 +29,8 @@ const bytes = 100 + entryLength({ uncompressedLength: 300 });
 async function measure(
   files: readonly Partial<IndexFile>[],
   used: string,
-  absent: string[] = [],
+  absent: readonly string[] = [],
+  unlisted: Record<string, Pack> = {},
 ): Promise<PackUsage> {
   const index = new MemoryIndex();
   const documents = files.map((file, i) => {
@@ -39,9 +40,8 @@ async function measure(
   });
   const bits = new BitSet(index.entryCount);
   for (const letter of used) bits.add(index.ordinal(letter < 'a' ? 'tree' : 'data', toBytes(id(letter))));
-  const listed = new Map(
-    files.flatMap((file) => (file.packs ?? []).map((one) => [one.id, packLength(one.blobs)])),
-  );
+  const packs = [...files.flatMap((file) => file.packs ?? []), ...Object.values(unlisted)];
+  const listed = new Map(packs.map((one) => [one.id, packLength(one.blobs)]));
   for (const name of absent) listed.delete(id(`pack ${name}`));
   const list = [...listed].map(([name, size]) => ({ name, size }));
   return measureUsage(index, bits, from(list), () => from(documents));
@@ -128,6 +128,29 @@ describe('measureUsage', () => {
     );
     expect(usage.packs.markedAt[usage.packs.find(toBytes(p.id))]).toBe(Date.parse('2024-01-02T00:00:00Z'));
     expect(usage.packs.markedAt[usage.packs.find(toBytes(q.id))]).toBe(Infinity);
+  });
+
+  test('a pack that is listed as marked alone, as rustic does, is a marked pack', async () => {
+    const [p, q] = [pack('p', 'ab'), pack('q', 'bc')];
+    const time = '2024-01-01T00:00:00Z';
+    const usage = await measure([{ packsToDelete: [{ ...p, time }] }, { packs: [q] }], 'ab', [], { p });
+    const row = usage.packs.find(toBytes(p.id));
+    expect([counts(usage, 'p'), counts(usage, 'q')]).toEqual(['1/1/0', '1/0/1']);
+    expect([usage.packs.isMarked(row), usage.packs.has(row, INDEXED), usage.packs.indexFile[row]]).toEqual([
+      true,
+      true,
+      0,
+    ]);
+    expect(usage.packs.indexedSize[row]).toBe(packLength(p.blobs));
+  });
+
+  test('a used blob that is in no index file any more is a contradiction', async () => {
+    const index = new MemoryIndex();
+    index.addPack(pack('gone', 'a'));
+    const used = new BitSet(1);
+    used.add(0);
+    const usage = await measureUsage(index, used, from([]), () => from([]));
+    expect(usage.contradictions).toEqual(['1 blobs in use are in no index file any more']);
   });
 
   test('packs that no index file lists, and packs that the store does not list', async () => {

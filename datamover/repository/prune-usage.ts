@@ -4,8 +4,18 @@ import { shortId } from './id.ts';
 import { scanIndexFile } from './index-scan.ts';
 import { entryLength, packLength } from './pack-header.ts';
 import { epochMilliseconds } from './time.ts';
-import { ANCHORED, bump, HAS_DATA, HAS_PLAIN, HAS_TREES, INDEXED, LISTED, PackTable } from './pack-table.ts';
-import type { Id } from './types.ts';
+import {
+  ANCHORED,
+  bump,
+  HAS_DATA,
+  HAS_PLAIN,
+  HAS_TREES,
+  INDEXED,
+  LISTED,
+  MARK_ONLY,
+  PackTable,
+} from './pack-table.ts';
+import type { BlobType, Id } from './types.ts';
 
 /** One index file in its plain form. */
 export interface IndexDocument {
@@ -29,7 +39,7 @@ export interface PackUsage {
  * pack that stays anyway (it holds a used blob that no other pack has) goes before others, one in an unmarked pack before one in a
  * marked pack, and one in a missing pack comes last.
  *
- * Reads the index files once; a second time where a used blob has several copies. Memory: a few bits a blob, 100 bytes a pack, and 12 bytes
+ * `documents` gives all index files in the same order each time. They are read once; a second time where a used blob has several copies. Memory: a few bits a blob, 100 bytes a pack, and 12 bytes
  * for each copy of a blob that has several.
  */
 export async function measureUsage(
@@ -46,13 +56,28 @@ export async function measureUsage(
   }
   const survey = new Survey(packs, index, used);
   for await (const document of documents()) survey.read(document);
+  const readAgain = async (read: (document: IndexDocument, number: number) => void): Promise<void> => {
+    let number = 0;
+    for await (const document of documents()) read(document, number++);
+  };
+  const adopts = survey.hasMarkedOnly();
+  if (adopts) await readAgain((document, number) => survey.adopt(document, number));
   if (survey.multiple.size > 0) {
     const copies = new CopyList();
-    let number = 0;
-    for await (const document of documents()) survey.collectCopies(document, number++, copies);
+    // In the order in which they were counted, for the first copy of each was.
+    await readAgain((document, number) => survey.collectCopies(document, number, copies, false));
+    if (adopts) await readAgain((document, number) => survey.collectCopies(document, number, copies, true));
     settle(packs, copies, used.capacity);
   }
-  return { packs, indexFiles: survey.files, contradictions: survey.contradictions };
+  const unplaced = used.size - survey.placed;
+  return {
+    packs,
+    indexFiles: survey.files,
+    contradictions: [
+      ...survey.contradictions,
+      ...(unplaced > 0 ? [`${unplaced} blobs in use are in no index file any more`] : []),
+    ],
+  };
 }
 
 /** The first reading: packs, their sizes and marks, and the use of each blob, the first copy of a used blob taken for the only one. */
@@ -76,6 +101,11 @@ class Survey {
     this.multiple = new BitSet(used.capacity);
   }
 
+  /** Used blobs that some pack holds. */
+  get placed(): number {
+    return this.#seen.size;
+  }
+
   read({ id, size, json }: IndexDocument): void {
     const packs = this.#packs;
     const number = this.files.push({ id, size, untidy: false }) - 1;
@@ -83,9 +113,8 @@ class Survey {
     let again = false;
     let sum = 0;
     const close = (): void => {
-      if (row < 0) return;
-      if (!again) packs.indexedSize[row] = sum;
-      else if (packs.indexedSize[row] !== sum) {
+      if (row >= 0 && !again) packs.indexedSize[row] = sum;
+      else if (row >= 0 && packs.indexedSize[row] !== sum) {
         this.contradictions.push(`pack ${packs.id(row)} is described differently by several index files`);
       }
       row = -1;
@@ -104,29 +133,68 @@ class Survey {
       },
       blob: (blobId, type, _offset, length, uncompressedLength) => {
         if (row < 0) return;
-        const bytes = length + entryLength({ uncompressedLength });
-        sum += bytes;
-        if (again) return;
-        packs.set(row, type === 'tree' ? HAS_TREES : HAS_DATA);
-        if (uncompressedLength === 0) packs.set(row, HAS_PLAIN);
-        const ordinal = this.#index.ordinal(type, blobId);
-        if (!this.#used.has(ordinal)) count(packs, 'unused', row, bytes);
-        else if (this.#seen.add(ordinal)) count(packs, 'used', row, bytes);
-        else this.multiple.add(ordinal);
+        sum += length + entryLength({ uncompressedLength });
+        if (!again) this.#count(row, type, blobId, length, uncompressedLength);
       },
     });
     close();
   }
 
+  /** Whether there are packs that index files list as marked alone. */
+  hasMarkedOnly(): boolean {
+    const { length } = this.#packs;
+    for (let row = 0; row < length; row++) if (this.#isMarkedOnly(row)) return true;
+    return false;
+  }
+
+  /** Counts the packs of this file that are listed as marked alone. */
+  adopt({ id, json }: IndexDocument, number: number): void {
+    const packs = this.#packs;
+    let row = -1;
+    scanIndexFile(json, `index ${shortId(id)}`, {
+      pack: (packId, mark) => {
+        const found = packs.find(packId);
+        row =
+          mark !== undefined && this.#isMarkedOnly(found) && packs.markFile[found] === number ? found : -1;
+        if (row < 0) return;
+        packs.set(row, INDEXED | MARK_ONLY);
+        packs.indexFile[row] = number;
+        packs.indexedSize[row] = packLength([]);
+      },
+      blob: (blobId, type, _offset, length, uncompressedLength) => {
+        if (row < 0) return;
+        bump(packs.indexedSize, row, length + entryLength({ uncompressedLength }));
+        this.#count(row, type, blobId, length, uncompressedLength);
+      },
+    });
+  }
+
+  #isMarkedOnly(row: number): boolean {
+    const packs = this.#packs;
+    return packs.isMarked(row) && packs.has(row, LISTED) && !packs.has(row, INDEXED);
+  }
+
+  #count(row: number, type: BlobType, blobId: Uint8Array, length: number, uncompressedLength: number): void {
+    const packs = this.#packs;
+    const bytes = length + entryLength({ uncompressedLength });
+    packs.set(row, type === 'tree' ? HAS_TREES : HAS_DATA);
+    if (uncompressedLength === 0) packs.set(row, HAS_PLAIN);
+    const ordinal = this.#index.ordinal(type, blobId);
+    if (!this.#used.has(ordinal)) count(packs, 'unused', row, bytes);
+    else if (this.#seen.add(ordinal)) count(packs, 'used', row, bytes);
+    else this.multiple.add(ordinal);
+  }
+
   /** The second reading: takes blobs with several copies out of the count again and notes every copy. */
-  collectCopies({ id, json }: IndexDocument, number: number, copies: CopyList): void {
+  collectCopies({ id, json }: IndexDocument, number: number, copies: CopyList, markedOnly: boolean): void {
     const packs = this.#packs;
     const met = this.#met;
     const here = new Set<number>();
     let row = -1;
     scanIndexFile(json, `index ${shortId(id)}`, {
       pack: (packId, mark) => {
-        row = mark === undefined ? packs.find(packId) : -1;
+        row = packs.find(packId);
+        if ((mark !== undefined) !== markedOnly || packs.has(row, MARK_ONLY) !== markedOnly) row = -1;
         // A pack counts where it was listed first.
         if (row >= 0 && (packs.indexFile[row] !== number || here.has(row))) row = -1;
         here.add(row);
