@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { cached, cacheRoot } from './cache.ts';
 
 const before = process.env['XDG_CACHE_HOME'];
@@ -10,9 +10,11 @@ let home: string;
 beforeEach(async () => {
   home = await mkdtemp(join(tmpdir(), 'datamover-cache-'));
   process.env['XDG_CACHE_HOME'] = home;
+  jest.spyOn(console, 'error').mockReturnValue();
 });
 
 afterEach(async () => {
+  jest.restoreAllMocks();
   if (before === undefined) delete process.env['XDG_CACHE_HOME'];
   else process.env['XDG_CACHE_HOME'] = before;
   await rm(home, { recursive: true });

@@ -30,6 +30,7 @@ export async function cached(
   const folder = join(cacheRoot(), `${name}-${key}`);
   const versionFile = join(folder, 'version');
   if (!existsSync(versionFile)) {
+    console.error(`${name} is not in ${cacheRoot()}: obtaining it, which may take minutes`);
     const partial = `${folder}.${process.pid}-${randomUUID()}`;
     await rm(partial, { recursive: true, force: true });
     await mkdir(partial, { recursive: true });
