@@ -117,6 +117,7 @@ export class Repository {
    * there. Fails with kind `locked` where somebody is in the way.
    */
   async lock(mode: LockMode, signal?: AbortSignal): Promise<AcquiredLock> {
+    if (this.#lock !== undefined) throw new Error('this repository is locked by us already');
     const acquired = await acquireLock(this, mode, programVersion(), signal);
     this.#listing = new Map([...this.#listing, ...acquired.listing]);
     this.#lock = acquired.handle;
@@ -301,6 +302,19 @@ export class Repository {
     return decodePackHeader(open(this.key, sealed, subject), offset, subject);
   }
 
+  /** Removes an index or snapshot file. Only under a lock. */
+  async removeFile(type: Exclude<DocumentType, 'locks'>, id: Id): Promise<void> {
+    this.#demandLock('remove', fileSubject(type, id));
+    await this.files.remove(type, id);
+  }
+
+  /** Removes a pack, which no index file may name any more. Only under a lock that keeps out whoever could use it. */
+  async removePack(id: Id): Promise<void> {
+    this.#demandLock('remove', fileSubject('data', id));
+    if (this.#lock?.mode === 'shared') throw new Error('packs are not removed under a shared lock');
+    await this.store.remove({ type: 'data', name: id });
+  }
+
   /** Gives the lock back. What was not flushed is given up. The store stays open: it is the caller's. */
   async close(): Promise<void> {
     await this.#lock?.release();
@@ -358,6 +372,12 @@ export class Repository {
       onProblem(error, { type, id });
       return undefined;
     }
+  }
+
+  #demandLock(operation: string, subject: string): void {
+    if (this.#lock === undefined)
+      throw new DatamoverError({ operation, subject, cause: 'the repository is not locked' });
+    this.#lock.assertHeld();
   }
 
   #assertLock(): void {

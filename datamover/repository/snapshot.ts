@@ -94,6 +94,13 @@ export function encodeSnapshot(snapshot: Snapshot): Uint8Array<ArrayBuffer> {
   });
 }
 
+/**
+ * A snapshot with other metadata, to be saved in the place of `id`. Its `original` is the first of the line, and stays so.
+ */
+export function rewriteSnapshot(id: Id, snapshot: Snapshot, changes: Partial<Snapshot>): Snapshot {
+  return { ...snapshot, ...changes, original: snapshot.original ?? id };
+}
+
 export function decodeSnapshot(json: Uint8Array, subject: string): Snapshot {
   const document = parseDocument(json, subject);
   idField(document, 'tree', subject);

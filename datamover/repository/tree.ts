@@ -108,7 +108,7 @@ const SIMPLE_ESCAPES: Readonly<Record<string, string>> = {
 export function decodeNodeName(name: string): string {
   if (!name.includes('\\')) return name;
   return name.replace(
-    /\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))/gi,
+    /\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))/g,
     (
       all,
       byte: string | undefined,

@@ -73,7 +73,8 @@ export function openUnchecked(key: MasterKey, sealed: Uint8Array): Uint8Array<Ar
   return new Uint8Array(plaintext.buffer, plaintext.byteOffset, plaintext.length);
 }
 
-function mac(key: MasterKey, nonce: Uint8Array, body: Uint8Array): Uint8Array {
+/** Poly1305-AES: the tag of `body` under r and AES-128(k, nonce). */
+export function mac(key: MasterKey, nonce: Uint8Array, body: Uint8Array): Uint8Array {
   const oneTime = new Uint8Array(32);
   oneTime.set(key.macR);
   oneTime.set(createCipheriv('aes-128-ecb', key.macK, null).setAutoPadding(false).update(nonce), 16);
