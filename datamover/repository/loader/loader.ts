@@ -91,14 +91,19 @@ class DecoderPool {
     signal?.addEventListener('abort', onAbort, { once: true });
     const running = new Set<Promise<void>>();
     let previous = Promise.resolve();
-    for await (const read of reads) {
-      const slot = await this.#takeSlot();
-      if (slot === undefined) break;
-      const decoded = this.#decode(read, slot);
-      const delivered = this.#deliver(read, slot, decoded, this.#options.ordered ? previous : undefined);
-      previous = delivered;
-      running.add(delivered);
-      void delivered.finally(() => running.delete(delivered));
+    try {
+      for await (const read of reads) {
+        const slot = await this.#takeSlot();
+        if (slot === undefined) break;
+        const decoded = this.#decode(read, slot);
+        const delivered = this.#deliver(read, slot, decoded, this.#options.ordered ? previous : undefined);
+        previous = delivered;
+        running.add(delivered);
+        void delivered.finally(() => running.delete(delivered));
+      }
+    } catch (error) {
+      // The plan of the reads failed: what is under way ends before that is told.
+      this.#fail(error);
     }
     await Promise.all(running);
     signal?.removeEventListener('abort', onAbort);
@@ -132,6 +137,8 @@ class DecoderPool {
   /** Fetches and decodes; true if the plain bytes may be delivered. Never rejects: a failure stops the pool. */
   async #decode(read: PackRead, slot: Slot): Promise<boolean> {
     try {
+      // Lengths come from index files: one that does not fit a slot must not reach into the next.
+      if (Math.max(read.length, read.plainBytes) > LARGEST_READ) throw tooLong(read);
       const into = this.#bytes.subarray(slot.input, slot.input + read.length);
       await this.#source.loadPackRange(read.pack, read.offset, into, this.#stop.signal);
       if (this.#stop.signal.aborted) return false;
@@ -205,6 +212,16 @@ function damaged(pack: string, { id, cause }: { id: string; cause: string }): Da
     subject: `${id.slice(0, 12)} of pack ${pack.slice(0, 12)}`,
     cause,
     hint: 'run check --read-data to see how much is damaged; other backups may hold the same data intact',
+    kind: 'incomplete',
+  });
+}
+
+function tooLong({ pack, blobs, plainBytes }: PackRead): DatamoverError {
+  return new DatamoverError({
+    operation: 'read blob',
+    subject: `${(blobs[0]?.id ?? '').slice(0, 12)} of pack ${pack.slice(0, 12)}`,
+    cause: `the index gives it ${plainBytes} bytes, and no blob of restic's format has more than 8 MiB`,
+    hint: 'run check',
     kind: 'incomplete',
   });
 }

@@ -85,7 +85,7 @@ export class Control {
   /** Reader: hands a blob to whichever worker is free. Sleeps while the queue is full. False once stopped. */
   push(blob: BlobDescriptor): boolean {
     const tail = Atomics.load(this.#words, Word.tail);
-    while (tail - Atomics.load(this.#words, Word.head) >= DESCRIPTORS) {
+    while (this.room <= 0) {
       if (this.stopped) return false;
       Atomics.wait(this.#words, Word.slotFreed, Atomics.load(this.#words, Word.slotFreed), 5);
     }
@@ -98,6 +98,11 @@ export class Control {
     Atomics.store(this.#words, Word.tail, tail + 1);
     Atomics.notify(this.#words, Word.tail, 1);
     return !this.stopped;
+  }
+
+  /** Blobs that push() takes now without sleeping. */
+  get room(): number {
+    return DESCRIPTORS - (Atomics.load(this.#words, Word.tail) - Atomics.load(this.#words, Word.head));
   }
 
   endInput(): void {

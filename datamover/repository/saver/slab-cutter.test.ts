@@ -1,0 +1,145 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { chunkLengths } from '../chunker-plain.ts';
+import { sha256 } from '../id.ts';
+import { formatPolynomial, randomPolynomial } from '../polynomial.ts';
+import { noise, seededRandom } from '../testing/bytes.ts';
+import { CELL_BYTES, layoutArena, MAX_CHUNK } from './arena.ts';
+import { Control } from './control.ts';
+import type { ReaderStart } from './messages.ts';
+import { SlabCutter } from './slab-cutter.ts';
+
+interface Cut {
+  readonly length: number;
+  readonly id: string;
+}
+
+/**
+ * Feeds a stream in pieces of these lengths (again and again) and takes each blob from the queue as a worker would, though
+ * later: up to `delayed` blobs wait, so that slabs are still in use when the reader wants them.
+ */
+function cut(stream: Uint8Array, kind: ReaderStart['cut'], pieces: readonly number[], delayed = 0): Cut[] {
+  const arena = layoutArena({ workers: 1, packSlots: 1, input: 'stream' });
+  const control = new Control();
+  const cutter = new SlabCutter(arena, control, kind);
+  const bytes = Buffer.from(arena.memory.buffer);
+  const cuts: Cut[] = [];
+  const take = (): boolean => {
+    if (control.room === 4096) return false;
+    const blob = control.pop();
+    if (blob === undefined) return false;
+    expect(blob.sequence).toBe(cuts.length);
+    cuts.push({
+      length: blob.length,
+      id: sha256(bytes.subarray(blob.address, blob.address + blob.length)),
+    });
+    control.releaseSlab(blob.slab);
+    return true;
+  };
+  let fed = 0;
+  for (let turn = 0; fed < stream.length; turn++) {
+    const space = cutter.space();
+    if (space === undefined) throw new Error('stopped');
+    const count = Math.min(space.length, pieces[turn % pieces.length] ?? 1, stream.length - fed);
+    space.set(stream.subarray(fed, fed + count));
+    cutter.filled(count);
+    fed += count;
+    while (4096 - control.room > delayed) take();
+  }
+  cutter.end();
+  while (take());
+  expect(cutter.bytes).toBe(stream.length);
+  expect(cutter.blobs).toBe(cuts.length);
+  expect(control.pop()).toBeUndefined();
+  return cuts;
+}
+
+function pieces(stream: Uint8Array, lengths: readonly number[]): Cut[] {
+  let at = 0;
+  return lengths.map((length) => {
+    const id = sha256(stream.subarray(at, at + length));
+    at += length;
+    return { length, id };
+  });
+}
+
+describe('content-defined cuts', () => {
+  const polynomial = randomPolynomial();
+  const kind = { kind: 'content', polynomial: formatPolynomial(polynomial) } as const;
+
+  test('equal the plain twin, however the stream arrives', () => {
+    // Long enough to go round the four slabs of 12 MiB; noise, repeats, zeros.
+    const random = seededRandom(7);
+    const parts: Buffer[] = [];
+    for (let i = 0; i < 24; i++) {
+      const length = 1 + random.below(5 << 20);
+      parts.push(random.below(4) === 0 ? Buffer.alloc(length) : noise(random.below(8), length));
+    }
+    const stream = Buffer.concat(parts);
+    const expected = pieces(stream, chunkLengths(stream, polynomial));
+    expect(cut(stream, kind, [65536])).toEqual(expected);
+    expect(cut(stream, kind, [1 << 20, 3, 4096, 12 << 20], 3)).toEqual(expected);
+    expect(cut(stream, kind, [50 << 20], 2)).toEqual(expected);
+  });
+
+  test('equal the plain twin for any polynomial and short streams', () => {
+    fc.assert(
+      fc.property(
+        fc.nat(3 << 20),
+        fc.nat(1000),
+        fc.array(fc.integer({ min: 1, max: 200_000 }), { minLength: 1, maxLength: 5 }),
+        (length, seed, lengths) => {
+          const p = randomPolynomial();
+          const stream = noise(seed, length);
+          // One byte at a time is slow, and tests nothing more.
+          const arriving = lengths.map((piece) => Math.max(piece, 2000));
+          expect(cut(stream, { kind: 'content', polynomial: formatPolynomial(p) }, arriving)).toEqual(
+            pieces(stream, chunkLengths(stream, p)),
+          );
+        },
+      ),
+      { numRuns: 8 },
+    );
+  });
+
+  test('are made at the maximum where the content suggests none', () => {
+    // Found by search: noise has a cut every 1.5 MiB; a short period has none or very many.
+    const period = noise('period', 64);
+    const stream = Buffer.alloc(20 << 20);
+    for (let at = 0; at < stream.length; at += period.length) period.copy(stream, at);
+    const lengths = chunkLengths(stream, 0x3da3358b4dc173n);
+    expect(lengths[0]).toBe(MAX_CHUNK);
+    const cuts = cut(stream, { kind: 'content', polynomial: '3da3358b4dc173' }, [777_777]);
+    expect(cuts).toEqual(pieces(stream, lengths));
+  });
+});
+
+describe('the grid', () => {
+  test('cuts every MiB; what is left is the last blob', () => {
+    fc.assert(
+      fc.property(
+        fc.nat(4 << 20),
+        fc.array(fc.integer({ min: 1000, max: 3 << 20 }), { minLength: 1 }),
+        (length, arriving) => {
+          const stream = noise(length, length);
+          const lengths = Array.from({ length: Math.ceil(length / CELL_BYTES) }, (_, i) =>
+            Math.min(CELL_BYTES, length - i * CELL_BYTES),
+          );
+          expect(cut(stream, { kind: 'grid' }, arriving)).toEqual(pieces(stream, lengths));
+        },
+      ),
+      { numRuns: 12 },
+    );
+  });
+
+  test('goes round the slabs', () => {
+    const stream = noise('round', (60 << 20) + 17);
+    const cuts = cut(stream, { kind: 'grid' }, [300_000], 5);
+    expect(cuts.length).toBe(61);
+    expect(cuts.at(-1)?.length).toBe(17);
+  });
+
+  test('an empty stream has no blobs', () => {
+    expect(cut(Buffer.alloc(0), { kind: 'grid' }, [1])).toEqual([]);
+  });
+});
