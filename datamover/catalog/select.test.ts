@@ -77,7 +77,7 @@ describe('the catalogue', () => {
     [{ volume: 'shop/db' }, ['abc20000', 'abc10000']],
     [{ hosts: ['cluster-b', 'laptop'] }, ['f00d0000', 'def10000']],
     [{ tagLists: [['nightly']] }, ['abc20000']],
-    [{ tagLists: [['nightly', 'driver=file'], []] }, ['f00d0000']],
+    [{ tagLists: [['nightly', 'driver=file'], ['']] }, ['f00d0000', 'def10000', 'abc10000']],
     [{ volume: 'shop/none' }, []],
   ])('filters by %j', async (filter, ids) => {
     expect(selectBackups(await listBackups(repository), filter).map((backup) => backup.shortId)).toEqual(ids);

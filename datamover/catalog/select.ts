@@ -1,13 +1,13 @@
 import { DatamoverError } from '../errors.ts';
 import { compareTimes } from '../repository/time.ts';
-import { volumeName, type VolumeBackup } from './volume-backup.ts';
+import { ownTags, volumeName, type VolumeBackup } from './volume-backup.ts';
 
 /** Which backups are meant; fields that are absent let all through. */
 export interface BackupFilter {
   /** `NAMESPACE/NAME`. */
   readonly volume?: string;
   readonly hosts?: readonly string[];
-  /** Alternatives; each is a list of which a backup must have every tag. The empty list wants one without tags. */
+  /** Alternatives; each is a list of which a backup must have every tag. The list [''] wants one without tags of its own. */
   readonly tagLists?: readonly (readonly string[])[];
 }
 
@@ -95,7 +95,7 @@ function latest(backups: readonly VolumeBackup[], back: number, filter: BackupFi
 }
 
 function hasTags(backup: VolumeBackup, list: readonly string[]): boolean {
-  return list.length === 0 ? backup.tags.length === 0 : list.every((tag) => backup.tags.includes(tag));
+  return list.every((tag) => (tag === '' ? ownTags(backup).length === 0 : backup.tags.includes(tag)));
 }
 
 /** By the instant, whatever zone it is written in; ties by id, so that the answer does not depend on the listing. */

@@ -43,6 +43,18 @@ export function parseCount(text: string): number {
   return Number(text);
 }
 
+/** Turns a parser that throws RangeError into one that commander can report. */
+export function explained<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      if (error instanceof RangeError) throw new InvalidArgumentError(`${error.message}.`);
+      throw error;
+    }
+  };
+}
+
 /** How many to keep; `unlimited` (or -1, as restic has it) keeps all. */
 export function parseKeep(text: string): Count {
   if (text === 'unlimited' || text === '-1') return 'unlimited';
@@ -105,9 +117,9 @@ export function collectTags(text: string, earlier: readonly string[] = []): stri
   return [...earlier, ...tags];
 }
 
-/** One of restic's tag lists: `a,b` wants both; given again it is an alternative. */
+/** One of restic's tag lists: `a,b` wants both, '' no tags at all; given again it is an alternative. */
 export function collectTagLists(text: string, earlier: readonly (readonly string[])[] = []): string[][] {
-  return [...earlier.map((list) => [...list]), text === '' ? [] : text.split(',').map((tag) => tag.trim())];
+  return [...earlier.map((list) => [...list]), text.split(',').map((tag) => tag.trim())];
 }
 
 export function collect(text: string, earlier: readonly string[] = []): string[] {

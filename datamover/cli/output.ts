@@ -2,7 +2,7 @@ import { isErrno } from '../errors.ts';
 
 /** Where lines go. A terminal knows how wide it is. */
 export interface Stream {
-  write(text: string): unknown;
+  write(text: string | Uint8Array): unknown;
   readonly isTTY?: boolean;
   readonly columns?: number;
 }

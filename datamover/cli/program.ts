@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help } from 'commander';
 import { DatamoverError } from '../errors.ts';
 import { addGlobalOptions, readGlobalOptions } from './global-options.ts';
 import type { Interrupt } from './interrupt.ts';
@@ -23,6 +23,8 @@ const VERBS: readonly (readonly [name: string, summary: string, load: () => Prom
   ['unlock', 'remove locks that nobody holds any more', () => import('./verbs/unlock.ts')],
   ['version', 'print the version', () => import('./verbs/version.ts')],
 ];
+
+const VERBS_HEADING = 'Verbs:';
 
 const INTRODUCTION = `Carries volumes into a restic repository and back.
 
@@ -51,15 +53,17 @@ export interface ProgramOptions {
 /** Runs one command line to its end. Throws what the verb throws, and a DatamoverError of kind `usage` for bad arguments. */
 export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<void> {
   const program = new Command('datamover')
-    .description(`${INTRODUCTION}\n\nVerbs:\n${listVerbs()}`)
+    .description(`${INTRODUCTION}\n\n${VERBS_HEADING}\n${listVerbs()}`)
     .usage('VERB [arguments] [options]')
     .addHelpText('after', EXAMPLES)
     .exitOverride()
     .helpCommand(false)
+    .commandsGroup(VERBS_HEADING)
     .configureHelp({
       helpWidth: 100,
-      // The program's verbs are part of its description: they come before the long list of options.
-      visibleCommands: (command) => (command.parent === null ? [] : [...command.commands]),
+      // The verbs are part of the program's description: they come before the long list of options.
+      formatItemList: (heading, items, helper) =>
+        heading === VERBS_HEADING ? [] : Help.prototype.formatItemList.call(helper, heading, items, helper),
     })
     .configureOutput({
       writeOut: (text) => options.stdout.write(text),

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { listBackups } from '../../catalog/list.ts';
 import { resolveBackup } from '../../catalog/select.ts';
+import { adoptOrphans } from '../../repository/orphans.ts';
 import { executeBackup, planBackup, type BackupRequest, type BackupSummary } from '../../transfer/backup.ts';
 import { parseVolumeName, type VolumeName } from '../../transfer/layout.ts';
 import { collectTags, parseFile, parseFormat, parseTime } from '../arguments.ts';
@@ -9,7 +10,7 @@ import { Reporter } from '../progress.ts';
 import { compressionOf, withRepository } from '../session.ts';
 import { usage } from '../settings.ts';
 import { TransferStatus } from '../transfer-status.ts';
-import { formatBytes, formatSeconds } from '../units.ts';
+import { count, formatBytes, formatSeconds } from '../units.ts';
 import type { Verb } from '../verb.ts';
 
 interface BackupOptions {
@@ -80,7 +81,15 @@ export const verb: Verb = {
               index: true,
               stdinIsData: options.stdin === true,
             },
-            async (repository, { signal }) => {
+            async (repository, { signal, lock }) => {
+              if (!dryRun && lock !== undefined && lock.crashed.length > 0) {
+                const { adopted } = await adoptOrphans(repository, { signal });
+                if (adopted.length > 0) {
+                  output.note(
+                    `a backup was cut off earlier: ${count(adopted.length, 'pack')} that it left are used again`,
+                  );
+                }
+              }
               const parent =
                 options.parent === undefined
                   ? undefined

@@ -1,0 +1,102 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { PassThrough } from 'node:stream';
+import { commandFailure } from '../process/spawn.ts';
+import { Workbench } from './testing/command.ts';
+
+/** Waits until the command has said something that matches. */
+async function said(stream: NodeJS.ReadableStream, pattern: RegExp): Promise<string> {
+  let text = '';
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    text += chunk.toString();
+    if (pattern.test(text)) return text;
+  }
+  throw new Error(`the command ended after saying only: ${text}`);
+}
+
+describe('stopping', () => {
+  let bench: Workbench;
+  beforeAll(async () => {
+    bench = await Workbench.create();
+    await bench.json(['init']);
+  });
+  afterAll(() => bench.remove());
+
+  test.each(['SIGINT', 'SIGTERM'] as const)(
+    '%s ends a backup with 130, says how to go on, and leaves no lock; the same command then completes',
+    async (signal) => {
+      const content = await bench.image('disk.img', 4);
+      const endless = new PassThrough();
+      const args = ['--json', 'backup', '--stdin', '--as', 'image', '--volume', 'shop/db'];
+      const running = await bench.start(args, { input: endless, env: { RESTIC_PROGRESS_FPS: '20' } });
+      endless.write(content);
+      await said(running.stdout, /"bytes_done":4194304/);
+      process.kill(running.pid, signal);
+      const { status, stderr } = await running.finished;
+      endless.destroy();
+      expect(status).toBe(130);
+      const failure = JSON.parse(stderr.trim().split('\n').at(-1) ?? '') as { code: number; message: string };
+      expect(failure).toMatchObject({ message_type: 'exit_error', code: 130 });
+      expect(failure.message).toContain(`backup of shop/db: stopped by ${signal}`);
+      expect(failure.message).toContain('run the same command again');
+      expect(await bench.json(['inspect', 'lock'])).toEqual([[]]);
+      expect(await bench.json(['snapshots'])).toEqual([[]]);
+      const lines = await bench.json([
+        'backup',
+        `file:${bench.path('disk.img')}`,
+        '--volume',
+        'shop/db',
+        '--dry-run',
+      ]);
+      expect(lines.at(-1)).toMatchObject({ message_type: 'summary' });
+    },
+  );
+
+  test('a second signal ends the command at once', async () => {
+    // A producer that ignores SIGTERM keeps the orderly end waiting.
+    const stubborn = ['sh', '-c', 'trap "" TERM; echo ready; while :; do sleep 0.1; done'];
+    const args = [
+      '--json',
+      'backup',
+      '--as',
+      'stream',
+      '--volume',
+      'shop/files',
+      '--stdin-command',
+      ...stubborn,
+    ];
+    const running = await bench.start(args, { env: { RESTIC_PROGRESS_FPS: '20' } });
+    await said(running.stdout, /"bytes_done":[1-9]/);
+    const stoppedAt = performance.now();
+    process.kill(running.pid, 'SIGINT');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    process.kill(running.pid, 'SIGINT');
+    const { status } = await running.finished;
+    expect(status).toBe(130);
+    expect(performance.now() - stoppedAt).toBeLessThan(3000);
+  });
+
+  test('a reader that goes away does not end a backup', async () => {
+    await bench.image('disk.img', 2);
+    const running = await bench.start(
+      ['--json', 'backup', `file:${bench.path('disk.img')}`, '--volume', 'shop/db'],
+      {
+        env: { RESTIC_PROGRESS_FPS: '60' },
+      },
+    );
+    running.stdout.destroy();
+    expect((await running.finished).status).toBe(0);
+    const [list] = await bench.json(['snapshots', '--volume', 'shop/db']);
+    expect(list).toHaveLength(1);
+  });
+
+  test('a failure of the reader of a restore is one', async () => {
+    const running = await bench.start(['restore', 'latest', '--volume', 'shop/db', '--to', '-']);
+    running.stdout.destroy();
+    const failure: unknown = await running.finished.then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    expect(commandFailure(failure)?.status).toBe(1);
+    expect(commandFailure(failure)?.stderr).toMatch(/^datamover: [^\n]*its reader has gone[^\n]*\n$/m);
+  });
+});
