@@ -5,7 +5,7 @@ import type { Core } from '../wasm/core.ts';
 import type { Control } from './control.ts';
 import { release, type PackSlot } from './pack-slot.ts';
 
-export type Outcome = 'fresh' | 'duplicate' | 'zero';
+const SAMPLE_BYTES = 32 << 10;
 
 /** What a worker does with each blob: hash it, and if the repository lacks it, compress it and add it to the pack. */
 export class BlobWork {
@@ -14,6 +14,8 @@ export class BlobWork {
   readonly #control: Control;
   readonly #index: SharedIndex;
   readonly #level: number | undefined;
+  /** Whether the last blob did not shrink. */
+  #random = false;
   /** Ids of all-zero blobs by their length: they are hashed once. */
   readonly #zeros = new Map<number, Buffer>();
 
@@ -54,13 +56,22 @@ export class BlobWork {
   store(id: Buffer, address: number, length: number, pack: PackSlot): void {
     const name = id.toString('hex');
     const plain = this.#bytes.subarray(address, address + length);
-    const packed = this.#level === undefined ? undefined : compress(plain, this.#level);
+    const packed = this.#level === undefined || this.#looksRandom(plain) ? undefined : compress(plain, this.#level);
     // What hardly shrinks is stored plain: it restores without zstd.
-    const worthwhile = packed !== undefined && packed.length < length - (length >>> 6);
+    const worthwhile = packed !== undefined && isWorthwhile(packed, plain);
+    this.#random = !worthwhile;
     if (worthwhile) this.#compare(decompress(packed, name, length), plain);
     const stored = worthwhile ? pack.add(name, packed, length) : pack.add(name, plain, 0);
     if (packed !== undefined) release(packed);
     this.#control.count('stored', stored);
+  }
+
+  /** After a blob that did not shrink, a sample of the next one tells whether to try: random data comes in long runs. */
+  #looksRandom(plain: Buffer): boolean {
+    if (!this.#random || plain.length < 4 * SAMPLE_BYTES) return false;
+    const from = plain.length >>> 1;
+    const sample = plain.subarray(from, from + SAMPLE_BYTES);
+    return !isWorthwhile(compress(sample, 1), sample);
   }
 
   #compare(again: Uint8Array<ArrayBuffer>, plain: Buffer): void {
@@ -77,4 +88,8 @@ export class BlobWork {
     for (let i = known; i < length; i++) if (this.#bytes[address + i] !== 0) return false;
     return true;
   }
+}
+
+function isWorthwhile(packed: Uint8Array, plain: Uint8Array): boolean {
+  return packed.length < plain.length - (plain.length >>> 6);
 }
