@@ -1,5 +1,6 @@
 import { DatamoverError } from '../errors.ts';
 import { BitSet } from './bit-set.ts';
+import { isDamage } from './damage.ts';
 import type { BlobIndex } from './blob-index.ts';
 import { shortId, toBytes } from './id.ts';
 import { decodeTree, type TreeNode } from './tree.ts';
@@ -55,9 +56,8 @@ export async function walkTrees(
     try {
       nodes = decodeTree(await source.loadBlob('tree', place.id, signal), subject);
     } catch (error) {
-      signal?.throwIfAborted();
-      if (error instanceof DatamoverError && error.retryable) throw error;
-      visitor.broken(place, asFailure(subject, error));
+      if (!isDamage(error)) throw error;
+      visitor.broken(place, error);
       return;
     }
     visitor.tree(place, nodes);
@@ -72,7 +72,11 @@ export async function walkTrees(
     if (ordinal >= 0) return met.add(ordinal);
     if (unknown.has(place.id)) return false;
     unknown.add(place.id);
-    visitor.broken(place, asFailure(`tree ${shortId(place.id)} (${place.path})`, 'no index file names it'));
+    const subject = `tree ${shortId(place.id)} (${place.path})`;
+    visitor.broken(
+      place,
+      new DatamoverError({ operation: 'read', subject, cause: 'no index file names it' }),
+    );
     return false;
   };
 
@@ -94,10 +98,4 @@ export async function walkTrees(
 
 export function childPath(parent: string, name: string): string {
   return parent.endsWith('/') ? parent + name : `${parent}/${name}`;
-}
-
-function asFailure(subject: string, cause: unknown): DatamoverError {
-  return cause instanceof DatamoverError
-    ? cause
-    : new DatamoverError({ operation: 'read', subject, cause, kind: 'incomplete' });
 }
