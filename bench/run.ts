@@ -1,0 +1,49 @@
+/**
+ * `run.ts [options]`: speed and memory beside restic, job by job in alternating rounds. See --help and docs/performance.md. A
+ * missed goal is reported and is no failure: a busy machine is none of the program's faults.
+ */
+import { rm, writeFile } from 'node:fs/promises';
+import { scratchDirectory, sweep } from '../e2e/servers/scratch.ts';
+import { Bench } from './bench.ts';
+import { benchIndex } from './big-index.ts';
+import { benchLocal } from './local.ts';
+import { describeMachine, load } from './machine.ts';
+import { benchMinio } from './minio.ts';
+import { formatReport, insertReport } from './report.ts';
+import { benchRequests } from './requests.ts';
+import { readSettings, type Settings } from './settings.ts';
+import { benchSparse } from './sparse.ts';
+
+async function main(settings: Settings): Promise<void> {
+  sweep();
+  const loadBefore = load();
+  const scratch = await scratchDirectory('bench');
+  try {
+    const bench = new Bench(settings, scratch);
+    await benchLocal(bench, 'random');
+    await benchLocal(bench, 'mixed');
+    if (bench.wants('minio')) await benchMinio(bench, false);
+    if (bench.wants('tls')) await benchMinio(bench, true);
+    await benchRequests(bench);
+    await bench.remove(...bench.volumes());
+    await benchSparse(bench);
+    await benchIndex(bench);
+
+    const report = {
+      machine: describeMachine(new Date(), loadBefore),
+      rounds: settings.rounds,
+      results: bench.results,
+    };
+    const text = formatReport(report);
+    console.log(text);
+    if (settings.json !== undefined) {
+      await writeFile(settings.json, `${JSON.stringify({ ...report, settings }, null, 2)}\n`);
+    }
+    if (settings.document !== undefined) await insertReport(settings.document, text);
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+const settings = readSettings(process.argv.slice(2));
+if (settings !== undefined) await main(settings);
