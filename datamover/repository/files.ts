@@ -2,6 +2,7 @@ import { DatamoverError } from '../errors.ts';
 import type { FileInfo, FileType, Store } from '../store/store.ts';
 import { open, seal } from './crypto/cipher.ts';
 import { isId, sha256, shortId } from './id.ts';
+import { inFlight } from './in-flight.ts';
 import type { Id, MasterKey } from './types.ts';
 import { decodeUnpacked, encodeUnpacked } from './unpacked.ts';
 
@@ -24,6 +25,29 @@ export function fileSubject(type: FileType, name: string): string {
 
 /** What happens to a file that cannot be read: a walk without such a function fails at the first one. */
 export type OnProblem = (problem: DatamoverError, file: { readonly type: FileType; readonly id: Id }) => void;
+
+export interface WalkOptions {
+  /** Told of each file that cannot be read; without it the first one ends the walk. */
+  readonly onProblem?: OnProblem | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Does something with one file of a walk; `undefined` where that failed and was told. */
+export function attempt<T>(
+  task: () => T,
+  file: { readonly type: FileType; readonly id: Id },
+  onProblem: OnProblem | undefined,
+): T | undefined {
+  try {
+    return task();
+  } catch (error) {
+    // What may pass by itself is no damage: to go on without the file would be to believe that it is not there.
+    const damage = error instanceof DatamoverError && !error.retryable && error.kind !== 'cancelled';
+    if (onProblem === undefined || !damage) throw error;
+    onProblem(error, file);
+    return undefined;
+  }
+}
 
 /** A file's bytes, checked against the SHA-256 that names it. */
 export async function loadChecked(
@@ -61,6 +85,28 @@ export class RepositoryFiles {
     const sealed = await loadChecked(this.#store, type, id, signal);
     const subject = fileSubject(type, id);
     return decodeUnpacked(open(this.#key, sealed, subject), subject);
+  }
+
+  /** Loads files in parallel, in no promised order; `json` is undefined for one that is gone. */
+  async *loadAll(
+    type: DocumentType,
+    files: readonly FileInfo[],
+    { onProblem, signal }: WalkOptions = {},
+  ): AsyncGenerator<{ readonly id: Id; readonly json: Uint8Array | undefined }> {
+    const load = async ({ name: id }: FileInfo): Promise<{ id: Id; json?: Uint8Array; error?: unknown }> => {
+      try {
+        return { id, json: await this.load(type, id, signal) };
+      } catch (error) {
+        return { id, error };
+      }
+    };
+    const raise = (error: unknown): never => {
+      throw error;
+    };
+    for await (const { id, json, error } of inFlight(files, this.#store.concurrency, load)) {
+      if (error === undefined || this.#store.isMissing(error)) yield { id, json };
+      else attempt(() => raise(error), { type, id }, onProblem);
+    }
   }
 
   async save(type: DocumentType, json: Uint8Array, signal?: AbortSignal): Promise<Id> {

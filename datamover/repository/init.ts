@@ -2,6 +2,7 @@ import { DatamoverError } from '../errors.ts';
 import type { Store } from '../store/store.ts';
 import { encodeConfig, newConfig, NEWEST_VERSION } from './config.ts';
 import { seal } from './crypto/cipher.ts';
+import { DEFAULT_KDF, type KdfParameters } from './crypto/kdf.ts';
 import { listFiles } from './files.ts';
 import { newMasterKey, type KeyOwner } from './key-file.ts';
 import { addKey, searchKey } from './keys.ts';
@@ -12,6 +13,8 @@ export interface InitOptions {
   /** Hex, of a repository with which this one shall share blobs. */
   readonly polynomial?: string;
   readonly owner?: KeyOwner;
+  /** What trying a password costs. */
+  readonly kdf?: KdfParameters;
   readonly signal?: AbortSignal;
 }
 
@@ -23,11 +26,12 @@ export interface InitPlan {
   /** Key files of an init that was interrupted before it wrote its config. */
   readonly interruptedKeys: readonly Id[];
   readonly owner: KeyOwner;
+  readonly kdf: KdfParameters;
 }
 
 /** Looks whether a repository may be made here: never over an existing one, nor over what is left of one. */
 export async function planInit(store: Store, options: InitOptions = {}): Promise<InitPlan> {
-  const { version = NEWEST_VERSION, polynomial, owner = {}, signal } = options;
+  const { version = NEWEST_VERSION, polynomial, owner = {}, kdf = DEFAULT_KDF, signal } = options;
   await store.create(signal);
   const refuse = (cause: string, hint: string): DatamoverError =>
     new DatamoverError({ operation: 'init repository', subject: store.location, cause, hint });
@@ -45,6 +49,7 @@ export async function planInit(store: Store, options: InitOptions = {}): Promise
     config: newConfig(version, polynomial),
     interruptedKeys: left('keys'),
     owner,
+    kdf,
   };
 }
 
@@ -75,7 +80,7 @@ async function masterKey(store: Store, plan: InitPlan, password: string): Promis
     return (await searchKey(store, { ids: plan.interruptedKeys, password, fits: () => true })).master;
   }
   const key = newMasterKey();
-  await addKey({ store, key, keyId: '' }, password, plan.owner);
+  await addKey({ store, key, keyId: '' }, password, plan.owner, plan.kdf);
   return key;
 }
 

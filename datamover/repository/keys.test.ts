@@ -86,7 +86,7 @@ describe('key files', () => {
 describe('init', () => {
   test('makes a repository that opens; the plan says what will be', async () => {
     const store = new MemoryStore();
-    const plan = await planInit(store, { polynomial: '25b468838dcb75' });
+    const plan = await planInit(store, { polynomial: '25b468838dcb75', kdf: QUICK });
     expect(plan).toMatchObject({ action: 'init', location: 'memory', interruptedKeys: [] });
     expect(await failure(Repository.open(store, PASSWORD))).toMatchObject({ kind: 'no-repository' });
     await executeInit(store, plan, PASSWORD);
@@ -97,31 +97,37 @@ describe('init', () => {
 
   test('F-08 never goes over a repository, nor over what is left of one', async () => {
     const store = new MemoryStore();
-    const plan = await planInit(store);
+    const plan = await planInit(store, { kdf: QUICK });
     await executeInit(store, plan, PASSWORD);
-    expect((await failure(planInit(store))).message).toContain('there is a repository already');
+    expect((await failure(planInit(store, { kdf: QUICK }))).message).toContain(
+      'there is a repository already',
+    );
     expect((await failure(executeInit(store, plan, PASSWORD))).message).toContain(
       'somebody else has just done it',
     );
     await store.remove({ type: 'config', name: '' });
     await store.save({ type: 'snapshots', name: 'ab'.repeat(32) }, Buffer.from('x'));
-    expect((await failure(planInit(store))).message).toContain('there are backups but no config');
+    expect((await failure(planInit(store, { kdf: QUICK }))).message).toContain(
+      'there are backups but no config',
+    );
   });
 
   test('takes up an init that was interrupted between key and config, with its password only', async () => {
     const store = new MemoryStore();
-    await executeInit(store, await planInit(store), PASSWORD);
+    await executeInit(store, await planInit(store, { kdf: QUICK }), PASSWORD);
     const before = await names(store);
     await store.remove({ type: 'config', name: '' });
-    expect((await failure(executeInit(store, await planInit(store), 'another'))).kind).toBe('wrong-password');
-    await executeInit(store, await planInit(store), PASSWORD);
+    expect((await failure(executeInit(store, await planInit(store, { kdf: QUICK }), 'another'))).kind).toBe(
+      'wrong-password',
+    );
+    await executeInit(store, await planInit(store, { kdf: QUICK }), PASSWORD);
     expect(await names(store)).toEqual(before);
     expect((await Repository.open(store, PASSWORD)).keyId).toBe(before[0]);
   });
 
   test('refuses an empty password', async () => {
     const store = new MemoryStore();
-    expect((await failure(executeInit(store, await planInit(store), ''))).message).toContain(
+    expect((await failure(executeInit(store, await planInit(store, { kdf: QUICK }), ''))).message).toContain(
       'the password is empty',
     );
     expect(await names(store)).toEqual([]);
@@ -133,7 +139,7 @@ describe('opening', () => {
   let ring: KeyRing;
   beforeAll(async () => {
     store = new MemoryStore();
-    ring = await Repository.init(store, PASSWORD);
+    ring = await Repository.init(store, PASSWORD, { kdf: QUICK });
   });
 
   test('F-06 a wrong password is `wrong-password`, no config is `no-repository`', async () => {
@@ -213,7 +219,7 @@ describe('opening', () => {
 describe('passwords', () => {
   test('F-07 come and go, but never the one in use nor the last', async () => {
     const store = new MemoryStore();
-    const ring: KeyRing = await Repository.init(store, PASSWORD);
+    const ring: KeyRing = await Repository.init(store, PASSWORD, { kdf: QUICK });
     expect((await failure(planKeyRemoval(ring, ring.keyId))).message).toContain('it is the key in use');
     expect((await failure(planKeyRemoval({ ...ring, keyId: '' }, ring.keyId))).message).toContain(
       'it is the last key',
@@ -239,7 +245,7 @@ describe('passwords', () => {
 
   test('change: the new key is there before the old one goes', async () => {
     const store = new MemoryStore();
-    const ring: KeyRing = await Repository.init(store, PASSWORD);
+    const ring: KeyRing = await Repository.init(store, PASSWORD, { kdf: QUICK });
     const id = await changePassword(ring, 'new password');
     expect(await names(store)).toEqual([id]);
     expect((await Repository.open(store, 'new password')).key).toEqual(ring.key);

@@ -1,5 +1,6 @@
 import { DatamoverError } from '../errors.ts';
 import type { Store } from '../store/store.ts';
+import { DEFAULT_KDF, type KdfParameters } from './crypto/kdf.ts';
 import { fileSubject, listFiles, loadChecked, type OnProblem } from './files.ts';
 import { sha256, shortId } from './id.ts';
 import {
@@ -119,11 +120,16 @@ export async function listKeys({ store, keyId }: KeyRing, onProblem?: OnProblem)
 }
 
 /** Adds a password. The new key file is read back and opened before anybody relies on it. */
-export async function addKey({ store, key }: KeyRing, password: string, owner: KeyOwner = {}): Promise<Id> {
+export async function addKey(
+  { store, key }: KeyRing,
+  password: string,
+  owner: KeyOwner = {},
+  kdf: KdfParameters = DEFAULT_KDF,
+): Promise<Id> {
   if (password === '') {
     throw new DatamoverError({ operation: 'add key', cause: 'the password is empty', kind: 'usage' });
   }
-  const bytes = encodeKeyFile(await createKeyFile(key, password, owner));
+  const bytes = encodeKeyFile(await createKeyFile(key, password, owner, kdf));
   const id = sha256(bytes);
   await store.save({ type: 'keys', name: id }, bytes);
   const again = decodeKeyFile(await loadChecked(store, 'keys', id), fileSubject('keys', id));

@@ -4,10 +4,15 @@ import { programVersion } from '../version.ts';
 import { openBlob, sealBlob } from './blob.ts';
 import { BackupSession, type BackupSessionOptions } from './backup-session.ts';
 import type { BlobIndex } from './blob-index.ts';
-import { open } from './crypto/cipher.ts';
-import { fileSubject, listFiles, RepositoryFiles, type DocumentType, type OnProblem } from './files.ts';
+import {
+  attempt,
+  fileSubject,
+  listFiles,
+  RepositoryFiles,
+  type DocumentType,
+  type WalkOptions,
+} from './files.ts';
 import { sha256, shortId, toBytes } from './id.ts';
-import { inFlight } from './in-flight.ts';
 import {
   BLOBS_PER_INDEX_FILE,
   decodeIndexFile,
@@ -20,10 +25,21 @@ import type { LockMode } from './lock.ts';
 import { acquireLock, type AcquiredLock, type LockHandle } from './locks.ts';
 import { MemoryIndex } from './memory-index.ts';
 import { openRepository, type Opened } from './open.ts';
-import { decodePackHeader, headerRange, TAIL_LENGTH } from './pack-header.ts';
+import { readPackHeader } from './pack-reading.ts';
 import { Packer } from './packer.ts';
 import { decodeSnapshot, encodeSnapshot, type Snapshot } from './snapshot.ts';
-import type { BlobType, Compression, Id, MasterKey, Pack, PackedBlob, RepositoryConfig } from './types.ts';
+import type {
+  BlobLocation,
+  BlobType,
+  Compression,
+  Id,
+  MasterKey,
+  Pack,
+  PackedBlob,
+  RepositoryConfig,
+} from './types.ts';
+
+export type { WalkOptions } from './files.ts';
 
 export interface OpenOptions {
   /** Default `auto`. Version 1 repositories are never compressed. */
@@ -33,14 +49,7 @@ export interface OpenOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface WalkOptions {
-  /** Told of each file that cannot be read; without it the first one ends the walk. */
-  readonly onProblem?: OnProblem;
-  readonly signal?: AbortSignal;
-}
-
-/** Pack headers are read with the pack's last bytes in one request: enough for some 400 blobs. */
-const USUAL_TAIL = 16 * 1024;
+const LOOK_AGAIN_AFTER_MS = 60_000;
 
 /** An index file is written at the latest after this time, so that a crash of a long backup leaves little unindexed. */
 const INDEX_EVERY_MS = 5 * 60_000;
@@ -64,6 +73,7 @@ export class Repository {
   #unindexed: Pack[] = [];
   #unindexedBlobs = 0;
   #indexedAt = Date.now();
+  #lookedAgainAt = 0;
   #lock: LockHandle | undefined;
   readonly #packer: Packer;
 
@@ -155,7 +165,7 @@ export class Repository {
       // About 54 bytes of an index file for each blob, of the blobs that real repositories hold.
       index.reserve(index.entryCount + Math.ceil(files.reduce((sum, file) => sum + file.size, 0) / 54));
       let vanished = false;
-      for await (const { id, json } of this.#documents('index', files, onProblem, signal)) {
+      for await (const { id, json } of this.files.loadAll('index', files, { onProblem, signal })) {
         if (json === undefined) vanished = true;
         else index.addIndexFile(json, fileSubject('index', id));
         this.#indexed.add(id);
@@ -171,7 +181,10 @@ export class Repository {
     readonly id: Id;
     readonly file: IndexFile;
   }> {
-    for await (const { id, json } of this.#documents('index', this.listed('index'), onProblem, signal)) {
+    for await (const { id, json } of this.files.loadAll('index', this.listed('index'), {
+      onProblem,
+      signal,
+    })) {
       if (json !== undefined) yield { id, file: decodeIndexFile(json, fileSubject('index', id)) };
     }
   }
@@ -182,14 +195,10 @@ export class Repository {
     readonly snapshot: Snapshot;
   }> {
     const files = this.listed('snapshots');
-    for await (const { id, json } of this.#documents('snapshots', files, onProblem, signal)) {
+    for await (const { id, json } of this.files.loadAll('snapshots', files, { onProblem, signal })) {
       if (json === undefined) continue;
-      const snapshot = this.#attempt(
-        () => decodeSnapshot(json, fileSubject('snapshots', id)),
-        'snapshots',
-        id,
-        onProblem,
-      );
+      const decode = (): Snapshot => decodeSnapshot(json, fileSubject('snapshots', id));
+      const snapshot = attempt(decode, { type: 'snapshots', id }, onProblem);
       if (snapshot !== undefined) yield { id, snapshot };
     }
   }
@@ -207,20 +216,8 @@ export class Repository {
   /** The content of a blob, checked against its id. An unknown blob may be newer than our index: that is read on, once. */
   async loadBlob(type: BlobType, id: Id, signal?: AbortSignal): Promise<Uint8Array> {
     const raw = toBytes(id);
-    let location = this.#loaded().lookup(type, raw);
-    if (location === undefined) {
-      await this.relist(['index'], signal);
-      location = (await this.loadIndex({ ...(signal && { signal }) })).lookup(type, raw);
-    }
     const subject = `${type} blob ${shortId(id)}`;
-    if (location === undefined) {
-      throw new DatamoverError({
-        operation: 'read',
-        subject,
-        cause: 'no index file names it',
-        hint: '`datamover repair index` reads the packs again; else the backups that need it are damaged',
-      });
-    }
+    const location = this.#loaded().lookup(type, raw) ?? (await this.#lookAgain(type, raw, subject, signal));
     const { pack, offset, length, uncompressedLength } = location;
     const range = { offset, length };
     const sealed = await this.store.load({ type: 'data', name: pack }, { range, ...(signal && { signal }) });
@@ -289,17 +286,7 @@ export class Repository {
 
   /** The blobs of a pack by its own header. `size` is the size of the pack file in bytes. */
   async loadPackHeader(pack: Id, size: number, signal?: AbortSignal): Promise<PackedBlob[]> {
-    const subject = fileSubject('data', pack);
-    const read = (offset: number, length: number): Promise<Uint8Array> =>
-      this.store.load({ type: 'data', name: pack }, { range: { offset, length }, ...(signal && { signal }) });
-    const tailLength = Math.min(size, USUAL_TAIL);
-    const tail = await read(size - tailLength, tailLength);
-    const { offset, length } = headerRange(tail, size, subject);
-    const inTail = length + TAIL_LENGTH <= tailLength;
-    const sealed = inTail
-      ? tail.subarray(tailLength - TAIL_LENGTH - length, tailLength - TAIL_LENGTH)
-      : await read(offset, length);
-    return decodePackHeader(open(this.key, sealed, subject), offset, subject);
+    return readPackHeader(this.store, this.key, { id: pack, size }, signal);
   }
 
   /** Removes an index or snapshot file. Only under a lock. */
@@ -321,6 +308,31 @@ export class Repository {
     this.#lock = undefined;
   }
 
+  /** Looks for a blob in index files that came after ours were read. Not more than once in a while: each look is a listing. */
+  async #lookAgain(
+    type: BlobType,
+    id: Uint8Array,
+    subject: string,
+    signal?: AbortSignal,
+  ): Promise<BlobLocation> {
+    let unreadable = '';
+    if (Date.now() - this.#lookedAgainAt > LOOK_AGAIN_AFTER_MS) {
+      this.#lookedAgainAt = Date.now();
+      await this.relist(['index'], signal);
+      const onProblem = (problem: DatamoverError): void =>
+        void (unreadable = `, and one cannot be read: ${problem.message}`);
+      await this.loadIndex({ onProblem, ...(signal && { signal }) });
+      const location = this.#loaded().lookup(type, id);
+      if (location !== undefined) return location;
+    }
+    throw new DatamoverError({
+      operation: 'read',
+      subject,
+      cause: `no index file names it${unreadable}`,
+      hint: '`datamover repair index` reads the packs again; else the backups that need it are damaged',
+    });
+  }
+
   async #writeIndex(): Promise<void> {
     const packs = this.#unindexed;
     if (packs.length === 0) return;
@@ -333,44 +345,6 @@ export class Repository {
       this.#unindexed.unshift(...packs);
       this.#unindexedBlobs += packs.reduce((sum, pack) => sum + pack.blobs.length, 0);
       throw error;
-    }
-  }
-
-  /** Loads files in parallel; `json` is undefined for one that is gone. */
-  async *#documents(
-    type: DocumentType,
-    files: readonly FileInfo[],
-    onProblem?: OnProblem,
-    signal?: AbortSignal,
-  ): AsyncGenerator<{ readonly id: Id; readonly json: Uint8Array | undefined }> {
-    const load = async ({ name: id }: FileInfo): Promise<{ id: Id; json?: Uint8Array; error?: unknown }> => {
-      try {
-        return { id, json: await this.files.load(type, id, signal) };
-      } catch (error) {
-        return { id, error };
-      }
-    };
-    for await (const { id, json, error } of inFlight(files, this.store.concurrency, load)) {
-      if (error === undefined || this.store.isMissing(error)) yield { id, json };
-      else this.#attempt(() => raise(error), type, id, onProblem);
-    }
-  }
-
-  #attempt<T>(task: () => T, type: FileType, id: Id, onProblem: OnProblem | undefined): T | undefined {
-    try {
-      return task();
-    } catch (error) {
-      // What may pass by itself is no damage: to go on without the file would be to believe that it is not there.
-      if (
-        onProblem === undefined ||
-        !(error instanceof DatamoverError) ||
-        error.retryable ||
-        error.kind === 'cancelled'
-      ) {
-        throw error;
-      }
-      onProblem(error, { type, id });
-      return undefined;
     }
   }
 
@@ -388,8 +362,4 @@ export class Repository {
     if (this.#index === undefined) throw new Error('the index was not loaded');
     return this.#index;
   }
-}
-
-function raise(error: unknown): never {
-  throw error;
 }
