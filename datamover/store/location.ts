@@ -83,18 +83,19 @@ function openS3(address: S3Address, env: Environment, options: OpenOptions): Sto
 }
 
 function credentialsFrom(env: Environment, subject: string): Credentials {
-  const accessKey = given(env, 'AWS_ACCESS_KEY_ID');
-  const secretKey = given(env, 'AWS_SECRET_ACCESS_KEY');
-  if (accessKey !== undefined && secretKey !== undefined) {
-    return { accessKey, secretKey, sessionToken: given(env, 'AWS_SESSION_TOKEN') };
-  }
-  throw new DatamoverError({
-    operation: 'open',
-    subject,
-    cause: `${accessKey === undefined ? 'AWS_ACCESS_KEY_ID' : 'AWS_SECRET_ACCESS_KEY'} is not set`,
-    hint: 'keys for the bucket are read from the environment',
-    kind: 'usage',
-  });
+  const accessKey = keyFrom(env, 'AWS_ACCESS_KEY_ID', subject);
+  const secretKey = keyFrom(env, 'AWS_SECRET_ACCESS_KEY', subject);
+  const sessionToken = given(env, 'AWS_SESSION_TOKEN');
+  return { accessKey, secretKey, sessionToken: sessionToken && keyFrom(env, 'AWS_SESSION_TOKEN', subject) };
+}
+
+/** A key from the environment. One with a space or a line end in it was copied wrongly, and no server could say so as clearly. */
+function keyFrom(env: Environment, name: string, subject: string): string {
+  const value = given(env, name);
+  if (value !== undefined && /^[\x21-\x7e]+$/.test(value)) return value;
+  const cause = `${name} ${value === undefined ? 'is not set' : 'holds a space, a line end or another odd character'}`;
+  const hint = 'keys for the bucket are read from the environment';
+  throw new DatamoverError({ operation: 'open', subject, cause, hint, kind: 'usage' });
 }
 
 function readCertificates(path: string): string {

@@ -21,7 +21,7 @@ const STAT_BATCH = 64;
 export class LocalStore implements Store {
   readonly location: string;
   /** Requests of the file system block a thread of libuv each, and there are four. */
-  readonly concurrency = 4;
+  readonly concurrency = 2;
   #tidied: Promise<void> | undefined;
 
   /** `root` is the folder of the repository. */

@@ -3,6 +3,8 @@ import http from 'node:http';
 import https from 'node:https';
 import tls from 'node:tls';
 
+import { Sockets } from './sockets.ts';
+
 export type RequestKind = 'PUT' | 'GET' | 'HEAD' | 'DELETE' | 'LIST' | 'BUCKET';
 
 export interface ConnectionOptions {
@@ -20,31 +22,37 @@ export interface ConnectionOptions {
 /** The kept-alive connections to one server. */
 export class Connection {
   readonly secure: boolean;
+  /** For downloads, which read from sockets of their own. */
+  readonly sockets: Sockets;
   readonly stallMs: number;
   readonly agent: http.Agent;
-  readonly #onRequest: (kind: RequestKind) => void;
+  /** To be called for each request that does not go through `request`. */
+  readonly count: (kind: RequestKind) => void;
 
   constructor({ secure, ca, connections, stallMs, onRequest = (): void => undefined }: ConnectionOptions) {
     this.secure = secure;
     this.stallMs = stallMs;
-    this.#onRequest = onRequest;
+    this.count = onRequest;
     const keeping = {
       keepAlive: true,
       maxSockets: connections,
       scheduling: 'lifo',
       lookup: lookupHost,
     } as const;
-    this.agent = secure ? new https.Agent({ ...keeping, ...trust(ca) }) : new http.Agent(keeping);
+    const trusting = secure ? trust(ca) : undefined;
+    this.agent = secure ? new https.Agent({ ...keeping, ...trusting }) : new http.Agent(keeping);
+    this.sockets = new Sockets(connections, { lookup: lookupHost }, trusting);
   }
 
   /** Begins a request; nothing is sent before the first write or the end. */
   request(kind: RequestKind, options: http.RequestOptions): http.ClientRequest {
-    this.#onRequest(kind);
+    this.count(kind);
     return (this.secure ? https : http).request({ ...options, agent: this.agent });
   }
 
   close(): void {
     this.agent.destroy();
+    this.sockets.close();
   }
 }
 

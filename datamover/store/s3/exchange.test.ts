@@ -279,6 +279,136 @@ describe('a download', () => {
   });
 });
 
+describe('a raw answer', () => {
+  const head = 'HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n';
+
+  /** Sends `pieces` one by one to the first connection, and serves the file properly to all further ones. */
+  async function answering(pieces: readonly (string | Buffer)[]): Promise<S3Store> {
+    return raw((socket, count) => {
+      const rest = count === 1 ? [...pieces] : [head, CONTENT];
+      const next = (): void => {
+        const piece = rest.shift();
+        if (piece !== undefined) socket.write(piece, () => setTimeout(next, 5));
+      };
+      next();
+    });
+  }
+
+  test.each([
+    ['a head in three pieces', [head.slice(0, 5), head.slice(5, 30), head.slice(30), CONTENT]],
+    ['head and content in one piece', [Buffer.concat([Buffer.from(head), CONTENT])]],
+    [
+      'head with the beginning of the content',
+      [Buffer.concat([Buffer.from(head), CONTENT.subarray(0, 10)]), CONTENT.subarray(10)],
+    ],
+    [
+      'a header in lower case, with spaces',
+      ['HTTP/1.1 200\r\ncontent-length:   300000  \r\nx:\r\n\r\n', CONTENT],
+    ],
+    [
+      'a head with a very long header',
+      [
+        `HTTP/1.1 200 OK\r\nX: ${'y'.repeat(60_000)}\r\nContent-Length: 300000\r\n\r\n`.slice(0, 50),
+        `${'y'.repeat(100)}\r\nContent-Length: 300000\r\n\r\n`,
+        CONTENT,
+      ],
+    ],
+  ])('%s', async (_, pieces) => {
+    const store = await answering(pieces);
+    expect(Buffer.from(await store.load(FILE)).equals(CONTENT)).toBe(true);
+  });
+
+  test.each([
+    ['HTTP/1.0', ['HTTP/1.0 200 OK\r\nContent-Length: 300000\r\n\r\n', CONTENT]],
+    ['two lengths', ['HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 300000\r\n\r\n', CONTENT]],
+    [
+      'a length and chunks',
+      ['HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n'],
+    ],
+    ['a folded header', ['HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 300000\r\n\r\n', CONTENT]],
+    ['no length', ['HTTP/1.1 200 OK\r\n\r\n', CONTENT]],
+    ['an interim answer', ['HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n', head, CONTENT]],
+    ['a compressed body', ['HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Encoding: gzip\r\n\r\nhello']],
+    ['a head without end', [`HTTP/1.1 200 OK\r\nX: ${'y'.repeat(70_000)}`]],
+  ])('%s is left to node:http, which asks again', async (_, pieces) => {
+    const store = await answering(pieces);
+    expect(Buffer.from(await store.load(FILE)).equals(CONTENT)).toBe(true);
+  });
+
+  test('more bytes than announced are not taken for the next answer', async () => {
+    const store = await answering([head, CONTENT, 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil']);
+    expect(Buffer.from(await store.load(FILE)).equals(CONTENT)).toBe(true);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(Buffer.from(await store.load(FILE)).equals(CONTENT)).toBe(true);
+  });
+
+  test('Connection: close is kept to', async () => {
+    const ports = new Set<number | undefined>();
+    const store = await scripted((request, answer) => {
+      ports.add(request.socket.remotePort);
+      answer.writeHead(200, { 'content-length': CONTENT.length, connection: 'close' }).end(CONTENT);
+    });
+    for (let i = 0; i < 3; i++) expect((await store.load(FILE)).length).toBe(CONTENT.length);
+    expect(ports.size).toBe(3);
+  });
+
+  test.each([
+    ['with a length', (xml: string) => `Content-Length: ${xml.length}\r\n\r\n${xml}`],
+    [
+      'in chunks',
+      (xml: string) => `Transfer-Encoding: chunked\r\n\r\n${xml.length.toString(16)}\r\n${xml}\r\n0\r\n\r\n`,
+    ],
+    ['until the end', (xml: string) => `Connection: close\r\n\r\n${xml}`],
+    [
+      'of 70 kB',
+      (xml: string) => `Content-Length: ${xml.length + 70_000}\r\n\r\n${xml}${' '.repeat(70_000)}`,
+    ],
+  ])('an error %s is understood', async (_, bodyOf) => {
+    const xml = '<Error><Code>SlowDown</Code><Message>words</Message></Error>';
+    const text = `HTTP/1.1 503 Busy\r\nRetry-After: 2\r\n${bodyOf(xml)}`;
+    for (const cut of [text.length, 20, text.indexOf('</Code>'), text.length - 3]) {
+      const store = await raw((socket) => {
+        socket.write(text.slice(0, cut));
+        setTimeout(() => socket.end(text.slice(cut)), 10);
+      });
+      expect(await failure(store.load(FILE))).toMatchObject({
+        reason: 'throttled',
+        code: 'SlowDown',
+        retryAfterMs: 2000,
+      });
+    }
+  });
+
+  test('a missing file does not cost the connection', async () => {
+    const ports = new Set<number | undefined>();
+    const store = await scripted((request, answer, count) => {
+      ports.add(request.socket.remotePort);
+      if (count % 2 === 1) fail(answer, 404, 'NoSuchKey');
+      else serve(request, answer);
+    });
+    for (let i = 0; i < 3; i++) {
+      expect(store.isMissing(await failure(store.load(FILE)))).toBe(true);
+      expect(Buffer.from(await store.load(FILE)).equals(CONTENT)).toBe(true);
+    }
+    expect(ports.size).toBe(1);
+  });
+
+  test('an aborted download writes nothing more to its memory', async () => {
+    const store = await raw((socket) => {
+      socket.write(head);
+      const timer = setInterval(() => socket.write(CONTENT.subarray(0, 1000)), 2);
+      socket.on('close', () => clearInterval(timer));
+    });
+    const into = new Uint8Array(new SharedArrayBuffer(300_000));
+    expect((await failure(store.load(FILE, { into, signal: AbortSignal.timeout(40) }))).kind).toBe(
+      'cancelled',
+    );
+    into.fill(0xcc);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(into.every((byte) => byte === 0xcc)).toBe(true);
+  });
+});
+
 describe('connections', () => {
   test('are kept and used again', async () => {
     const ports = new Set<number | undefined>();

@@ -1,72 +1,19 @@
-import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 
-import { cancelled, StoreFailure, stopIfAborted } from '../failure.ts';
-import type { Connection, RequestKind } from './connection.ts';
-import { answerFailure, networkFailure } from './failures.ts';
+import { stopIfAborted } from '../failure.ts';
+import type { Target } from './address.ts';
+import type { Connection } from './connection.ts';
+import { answerFailure } from './failures.ts';
+import { Watch, type Call } from './watch.ts';
 
 /** Enough of an error document to find code, message and region in it. */
 const ERROR_BODY_LIMIT = 64 * 1024;
 
-export interface Outline {
-  readonly operation: string;
-  readonly subject: string;
-  readonly kind: RequestKind;
-  readonly options: RequestOptions;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** A request under way: watches that bytes move and that the caller still wants it, and ends it otherwise. */
-export class Wire {
-  readonly outgoing: ClientRequest;
-  readonly #outline: Outline;
-  readonly #stallMs: number;
-  #timer: NodeJS.Timeout;
-  /** Why we ended it ourselves; the socket's own error then says nothing more. */
-  #ended: StoreFailure | undefined;
-
-  constructor(connection: Connection, outline: Outline) {
-    this.#outline = outline;
-    this.#stallMs = connection.stallMs;
-    this.outgoing = connection.request(outline.kind, outline.options);
-    this.#timer = setTimeout(this.#stalled, this.#stallMs);
-    outline.signal?.addEventListener('abort', this.#aborted, { once: true });
-  }
-
-  /** Bytes have moved. */
-  moved(): void {
-    this.#timer.refresh();
-  }
-
-  /** Waits for something that is not the server's fault. */
-  async outside(waiting: Promise<void>): Promise<void> {
-    clearTimeout(this.#timer);
-    await waiting;
-    this.#timer = setTimeout(this.#stalled, this.#stallMs);
-  }
-
-  failure(error: unknown): StoreFailure {
-    return this.#ended ?? networkFailure(this.#outline.operation, this.#outline.subject, error);
-  }
-
-  done(): void {
-    clearTimeout(this.#timer);
-    this.#outline.signal?.removeEventListener('abort', this.#aborted);
-  }
-
-  readonly #aborted = (): void => {
-    this.#end(cancelled(this.#outline.operation, this.#outline.subject));
-  };
-
-  readonly #stalled = (): void => {
-    const { operation, subject } = this.#outline;
-    const cause = `no byte moved for ${this.#stallMs / 1000} s`;
-    this.#end(new StoreFailure({ operation, subject, cause, reason: 'stalled' }));
-  };
-
-  #end(failure: StoreFailure): void {
-    this.#ended ??= failure;
-    this.outgoing.destroy(failure);
-  }
+/** One signed request. */
+export interface Outline extends Call {
+  readonly kind: 'PUT' | 'GET';
+  readonly target: Target;
+  readonly headers: Readonly<Record<string, string | number>>;
 }
 
 /**
@@ -76,31 +23,40 @@ export class Wire {
 export async function exchange<T>(
   connection: Connection,
   outline: Outline,
-  send: (wire: Wire) => Promise<void>,
-  receive: (answer: IncomingMessage, wire: Wire) => Promise<T>,
+  send: (outgoing: ClientRequest, watch: Watch) => Promise<void>,
+  receive: (answer: IncomingMessage, watch: Watch) => Promise<T>,
 ): Promise<T> {
   stopIfAborted(outline.signal, outline.operation, outline.subject);
   for (let fresh = false; ; fresh = true) {
-    const wire = new Wire(connection, outline);
+    const { host, port, path } = outline.target;
+    const outgoing = connection.request(outline.kind, {
+      method: outline.kind,
+      host,
+      port,
+      path,
+      headers: outline.headers,
+    });
+    const watch = new Watch(outline, connection.stallMs, (failure) => outgoing.destroy(failure));
     let answer: IncomingMessage | undefined;
     try {
-      [answer] = await Promise.all([answered(wire.outgoing), send(wire)]);
-      wire.moved();
-      const status = answer.statusCode ?? 0;
+      [answer] = await Promise.all([answered(outgoing), send(outgoing, watch)]);
+      watch.moved();
+      const { statusCode: status = 0, headers } = answer;
       if (status >= 300) {
         throw answerFailure(outline.operation, outline.subject, {
-          ...{ status, headers: answer.headers, body: await readError(answer) },
+          status,
+          headers,
+          body: await readError(answer),
         });
       }
-      return await receive(answer, wire);
+      return await receive(answer, watch);
     } catch (error) {
-      const failure = wire.failure(error);
-      const closedWhileIdle =
-        answer === undefined && failure.reason === 'broken' && wire.outgoing.reusedSocket;
+      const failure = watch.failure(error);
+      const closedWhileIdle = answer === undefined && failure.reason === 'broken' && outgoing.reusedSocket;
       if (!closedWhileIdle || fresh) throw failure;
     } finally {
-      wire.done();
-      if (answer?.complete !== true || !wire.outgoing.writableFinished) wire.outgoing.destroy();
+      watch.done();
+      if (answer?.complete !== true || !outgoing.writableFinished) outgoing.destroy();
     }
   }
 }

@@ -1,23 +1,25 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 
 import { memoryFor } from '../answer.ts';
 import { StoreFailure } from '../failure.ts';
 import type { ByteRange, LoadOptions, Pace } from '../store.ts';
 import type { Connection } from './connection.ts';
-import { exchange, type Outline, type Wire } from './exchange.ts';
+import { exchange, type Outline } from './exchange.ts';
+import type { Call, Watch } from './watch.ts';
 
-/** Fetches an object or a part of it, straight into the caller's memory where there is some. */
+/** Fetches an object or a part of it by node:http, which understands every answer. */
 export function get(connection: Connection, outline: Outline, options: LoadOptions): Promise<Uint8Array> {
   return exchange(
     connection,
     outline,
-    async (wire) => {
-      wire.outgoing.end();
+    async (outgoing) => {
+      outgoing.end();
     },
-    async (answer, wire) => {
-      const length = lengthOf(answer, options.range, outline);
+    async (answer, watch) => {
+      const length = bodyLength(answer.statusCode ?? 0, answer.headers, options.range, outline);
+      if (length === undefined) return copyInto(await collect(answer, watch), options, outline);
       const memory = memoryFor(length, options.into, outline.subject);
-      const received = await receiveBody(answer, memory, wire, options.pace);
+      const received = await receive(answer, memory, watch, options.pace);
       if (received !== length) throw broken(outline, `${received} bytes came instead of ${length}`);
       return memory;
     },
@@ -28,47 +30,49 @@ export function rangeHeader(range: ByteRange | undefined): { Range?: string } {
   return range === undefined ? {} : { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` };
 }
 
-/** The number of bytes that the answer announces, checked against those asked for. */
-function lengthOf(answer: IncomingMessage, range: ByteRange | undefined, outline: Outline): number {
-  const length = Number(answer.headers['content-length'] ?? Number.NaN);
-  if (!Number.isSafeInteger(length)) throw refused(outline, 'the answer does not tell its length');
-  if (range === undefined) return length;
-  const total = checkContentRange(answer, range, outline);
-  if (length === range.length) return length;
-  if (range.offset + range.length <= total)
-    throw broken(outline, `${length} bytes were announced instead of ${range.length}`);
-  const { operation, subject } = outline;
-  const cause = `bytes ${range.offset} to ${range.offset + range.length} are not within the file's ${total}`;
-  throw new StoreFailure({ operation, subject, cause, reason: 'range' });
-}
-
-/** The size of the whole file; throws where the answer is not the part that was asked for. */
-function checkContentRange(answer: IncomingMessage, range: ByteRange, outline: Outline): number {
-  const match = /^bytes (\d+)-\d+\/(\d+)$/.exec(answer.headers['content-range'] ?? '');
-  if (answer.statusCode !== 206 || match === null || Number(match[1]) !== range.offset) {
-    throw refused(outline, 'the server does not answer with the part of the file that was asked for');
+/**
+ * The number of bytes that a successful answer announces, checked against those asked for. Undefined where a whole file comes in
+ * chunks of unknown number.
+ */
+export function bodyLength(
+  status: number,
+  headers: IncomingHttpHeaders,
+  range: ByteRange | undefined,
+  call: Call,
+): number | undefined {
+  const announced = headers['content-length'];
+  if (range === undefined) return announced === undefined ? undefined : Number(announced);
+  const [, from, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers['content-range'] ?? '') ?? [];
+  if (status !== 206 || Number(from) !== range.offset) {
+    throw failure(call, 'refused', 'the server does not answer with the part of the file that was asked for');
   }
-  return Number(match[2]);
+  const end = range.offset + range.length;
+  if (end > Number(total)) {
+    throw failure(call, 'range', `bytes ${range.offset} to ${end} are not within the file's ${total}`);
+  }
+  if (announced !== undefined && Number(announced) !== range.length) {
+    throw broken(call, `${announced} bytes were announced instead of ${range.length}`);
+  }
+  return range.length;
 }
 
-/** Copies the body into `memory`; the number of bytes that came. */
-function receiveBody(
+/** Copies the body into `memory`; the number of bytes that came, which is more than `memory` holds if too many came. */
+function receive(
   answer: IncomingMessage,
   memory: Uint8Array,
-  wire: Wire,
+  watch: Watch,
   pace: Pace | undefined,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
     let at = 0;
     answer.on('data', (chunk: Buffer) => {
-      wire.moved();
-      // The HTTP parser lets no more through than the Content-Length that `memory` was sized by.
-      memory.set(chunk, at);
+      watch.moved();
+      if (at + chunk.length <= memory.length) memory.set(chunk, at);
       at += chunk.length;
       const waiting = pace?.(chunk.length);
       if (waiting !== undefined) {
         answer.pause();
-        void wire.outside(waiting).then(() => answer.resume());
+        void watch.outside(waiting).then(() => answer.resume());
       }
     });
     answer.on('end', () => resolve(at));
@@ -76,10 +80,29 @@ function receiveBody(
   });
 }
 
-function broken({ operation, subject }: Outline, cause: string): StoreFailure {
-  return new StoreFailure({ operation, subject, cause, reason: 'broken' });
+async function collect(answer: IncomingMessage, watch: Watch): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    watch.moved();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }
 
-function refused({ operation, subject }: Outline, cause: string): StoreFailure {
-  return new StoreFailure({ operation, subject, cause, reason: 'refused' });
+function copyInto(bytes: Buffer, { into }: LoadOptions, { subject }: Call): Uint8Array {
+  const memory = memoryFor(bytes.length, into, subject);
+  memory.set(bytes);
+  return memory;
+}
+
+function broken(call: Call, cause: string): StoreFailure {
+  return failure(call, 'broken', cause);
+}
+
+function failure(
+  { operation, subject }: Call,
+  reason: 'broken' | 'refused' | 'range',
+  cause: string,
+): StoreFailure {
+  return new StoreFailure({ operation, subject, cause, reason });
 }

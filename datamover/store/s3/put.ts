@@ -2,7 +2,8 @@ import type { ClientRequest } from 'node:http';
 
 import type { Pace } from '../store.ts';
 import type { Connection } from './connection.ts';
-import { exchange, type Outline, type Wire } from './exchange.ts';
+import { exchange, type Outline } from './exchange.ts';
+import type { Watch } from './watch.ts';
 
 /**
  * A body is written in pieces, each after the one before has left for the kernel: TLS would else encrypt a whole pack into
@@ -24,28 +25,28 @@ export async function put(
   await exchange(
     connection,
     outline,
-    (wire) => sendBody(wire, body, pieceLength, pace),
-    async (answer, wire) => {
-      for await (const chunk of answer as AsyncIterable<Buffer>) if (chunk.length > 0) wire.moved();
+    (outgoing, watch) => sendBody(outgoing, watch, body, pieceLength, pace),
+    async (answer, watch) => {
+      for await (const chunk of answer as AsyncIterable<Buffer>) if (chunk.length > 0) watch.moved();
     },
   );
 }
 
 async function sendBody(
-  wire: Wire,
+  outgoing: ClientRequest,
+  watch: Watch,
   body: Buffer,
   pieceLength: number,
   pace: Pace | undefined,
 ): Promise<void> {
-  const { outgoing } = wire;
   const over = new AbortController();
   outgoing.once('response', () => over.abort()).once('close', () => over.abort());
   for (let at = 0; at < body.length && !over.signal.aborted; at += pieceLength) {
     const piece = body.subarray(at, at + pieceLength);
     const waiting = pace?.(piece.length);
-    if (waiting !== undefined) await wire.outside(waiting);
+    if (waiting !== undefined) await watch.outside(waiting);
     if (!outgoing.write(piece)) await drained(outgoing);
-    wire.moved();
+    watch.moved();
   }
   if (!over.signal.aborted) outgoing.end();
 }

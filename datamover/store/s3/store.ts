@@ -9,8 +9,9 @@ import { Connection, type RequestKind } from './connection.ts';
 import type { Outline } from './exchange.ts';
 import { get, rangeHeader } from './get.ts';
 import { put } from './put.ts';
+import { socketGet } from './socket-get.ts';
 import { EMPTY_SHA256, Signer, type Credentials } from './signature.ts';
-import type { Call } from './transport.ts';
+import type { Call } from './watch.ts';
 
 export interface S3Options {
   readonly address: S3Address;
@@ -90,9 +91,12 @@ export class S3Store implements Store {
   async load(file: FileHandle, options: LoadOptions = {}): Promise<Uint8Array> {
     // HTTP has no empty range: only whether the offset is within the file is left to find out.
     if (options.range?.length === 0) return this.#loadNothing(file, options);
-    return this.#signed('load', file, options.signal, (signer, call) => {
+    return this.#signed('load', file, options.signal, async (signer, call) => {
       const outline = this.#outline('GET', file, signer, EMPTY_SHA256, rangeHeader(options.range), call);
-      return get(this.#connection, outline, options);
+      return (
+        (await socketGet(this.#connection, outline, options)) ??
+        (await get(this.#connection, outline, options))
+      );
     });
   }
 
@@ -164,14 +168,12 @@ export class S3Store implements Store {
     call: Call,
   ): Outline {
     const target = targetOf(this.#options.address, this.#style, signer.region, this.#keyOf(file));
-    const options = {
-      method,
-      host: target.host,
-      port: target.port,
-      path: target.path,
+    return {
+      ...call,
+      kind: method,
+      target,
       headers: { ...signer.sign(method, target, payloadHash), ...headers },
     };
-    return { ...call, kind: method, options };
   }
 
   /** Runs a request with a signer for the bucket's region; once more if the server names another region. */

@@ -1,19 +1,14 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http';
 
-import { StoreFailure } from '../failure.ts';
+import type { StoreFailure } from '../failure.ts';
 import type { Connection, RequestKind } from './connection.ts';
-import { type Outline, readError, Wire } from './exchange.ts';
+import { readError } from './exchange.ts';
 import { answerFailure, networkFailure } from './failures.ts';
-
-export interface Call {
-  readonly operation: string;
-  readonly subject: string;
-  readonly signal?: AbortSignal | undefined;
-}
+import { Watch, type Call } from './watch.ts';
 
 interface Running extends Call {
-  wire?: Wire;
+  watch?: Watch;
 }
 
 type OnAnswer = (answer: IncomingMessage) => void;
@@ -36,7 +31,7 @@ export class MinioTransport {
     try {
       return await this.#running.run(running, work);
     } catch (error) {
-      throw running.wire?.failure(error) ?? networkFailure(call.operation, call.subject, error);
+      throw running.watch?.failure(error) ?? networkFailure(call.operation, call.subject, error);
     }
   }
 
@@ -55,29 +50,26 @@ export class MinioTransport {
     ) {
       throw new TypeError('a request outside of a call of the store');
     }
-    const outline: Outline = { ...running, kind: kindOf(options), options };
-    const wire = new Wire(this.#connection, outline);
-    running.wire = wire;
-    return wire.outgoing
-      .on('close', () => wire.done())
+    const outgoing = this.#connection.request(kindOf(options), options);
+    const watch = new Watch(running, this.#connection.stallMs, (failure) => outgoing.destroy(failure));
+    running.watch = watch;
+    return outgoing
+      .on('close', () => watch.done())
       .on('response', (answer) => {
-        const status = answer.statusCode ?? 0;
-        if (status < 300) onAnswer(answer);
-        else void fail(answer, status, outline, wire);
+        if ((answer.statusCode ?? 0) < 300) onAnswer(answer);
+        else void failureOf(answer, running, watch).then((failure) => outgoing.emit('error', failure));
       });
   };
 }
 
-/** Hands the failure to the package as an error of its request, which it passes on untouched. */
-async function fail(answer: IncomingMessage, status: number, outline: Outline, wire: Wire): Promise<void> {
-  let failure: StoreFailure;
+/** What an answer that is no success means; the package passes it on untouched as an error of its request. */
+async function failureOf(answer: IncomingMessage, call: Call, watch: Watch): Promise<StoreFailure> {
   try {
-    const body = await readError(answer);
-    failure = answerFailure(outline.operation, outline.subject, { status, headers: answer.headers, body });
+    const { statusCode: status = 0, headers } = answer;
+    return answerFailure(call.operation, call.subject, { status, headers, body: await readError(answer) });
   } catch (error) {
-    failure = wire.failure(error);
+    return watch.failure(error);
   }
-  wire.outgoing.emit('error', failure);
 }
 
 function kindOf({ method = 'GET', path }: RequestOptions): RequestKind {
