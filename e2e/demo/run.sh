@@ -22,7 +22,8 @@ stop() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 show() { printf '%s  $ %s%s\n' "$dim" "$*" "$plain"; "$@" | sed 's/^/  /'; }
 hash_of() { sha256sum "$1" | cut -d' ' -f1; }
 bytes_in() { du -sb "$1" | cut -f1; }
-human() { numfmt --to=iec-i --suffix=B --format='%.1f' "$1"; }
+human() { numfmt --to=iec-i --suffix=B --format='%.1f' "$1" | sed 's/[KMGi]*B$/ &/'; }
+size_of() { human "$(stat -c %s "$1")"; }
 
 for tool in mke2fs debugfs e2fsck; do
   command -v "$tool" > /dev/null || stop "$tool is missing: install the package e2fsprogs"
@@ -38,13 +39,12 @@ started=$SECONDS
 
 step "1. A disk: $SIZE_MIB MiB, ext4, with files on it"
 mkdir -p files/database files/logs files/home
-head -c 40M /dev/urandom > files/database/table-1
-cp files/database/table-1 files/database/table-1.backup
+head -c 48M /dev/urandom > files/database/table-1
 head -c 12M /dev/urandom > files/home/holiday.jpg
 seq -f '2026-11-20T12:00:00Z service answered request %012.0f in 12 ms' 1 300000 > files/logs/service.log
 printf 'Remember the milk.\n' > files/home/note.txt
-mke2fs -q -F -t ext4 -L demo -d files disk.img "${SIZE_MIB}M"
-note "$(find files -type f | wc -l) files, $(human "$(bytes_in files)"): a database and its copy, a photo, a log, a note"
+mke2fs -q -F -t ext4 -L demo -d files disk.img "${SIZE_MIB}M" > mke2fs.log
+note "a database ($(size_of files/database/table-1)), a photo ($(size_of files/home/holiday.jpg)), a log ($(size_of files/logs/service.log)) and a note; the rest is empty"
 
 step '2. A repository: a folder here, a bucket in real life (s3:https://host/bucket/prefix)'
 head -c 24 /dev/urandom | base64 > password
@@ -55,9 +55,10 @@ show datamover init
 step '3. The first backup'
 show datamover backup file:disk.img --volume shop/database
 first=$(bytes_in repo)
-good "$SIZE_MIB MiB of disk became $(human "$first") in the repository: copies are stored once, empty blocks not at all"
+good "$SIZE_MIB MiB of disk became $(human "$first") in the repository: text is compressed, empty blocks are not stored at all"
 
-step '4. Life goes on: a file changes, one is new, one is deleted (on the disk itself, nothing is mounted)'
+step '4. Life goes on: the note changes, an invoice is new, the log is deleted'
+note 'debugfs writes into the filesystem as it lies on the disk; nothing is mounted, no root is needed'
 printf 'Remember the milk. And the bread.\n' > note.txt
 head -c 300K /dev/urandom > invoice.pdf
 debugfs -w -f /dev/stdin disk.img > debugfs.log 2>&1 <<'COMMANDS'
@@ -73,7 +74,7 @@ note "sha256 of the disk now: $before"
 step '5. The second backup: whole again, yet only what changed is stored'
 show datamover backup file:disk.img --volume shop/database
 second=$(($(bytes_in repo) - first))
-good "the repository grew by $(human "$second"), $((second * 1000 / (SIZE_MIB * 1048576))) thousandths of the disk"
+good "the repository grew by $(human "$second"): $(awk "BEGIN { printf \"%.1f\", 100 * $second / ($SIZE_MIB * 1048576) }") % of the disk for a second whole backup"
 
 step '6. Disaster'
 show rm -v disk.img
@@ -93,12 +94,13 @@ show datamover check --read-data
 
 step '9. No lock-in: restic reads all of it without us'
 if command -v restic > /dev/null; then
+  note "$(restic version | cut -d' ' -f1,2)"
   show restic check --no-cache --read-data
   show restic restore latest --no-cache --target by-restic
   # A volume lies in segments of 1 GiB; put together they are the disk.
   theirs=$(cat by-restic/image/*/data | sha256sum | cut -d' ' -f1)
   [ "$before" = "$theirs" ] || stop "restic restored something else: $theirs"
-  good "$(restic version | cut -d' ' -f1,2) restored the same disk: $theirs"
+  good "sha256 $theirs: restic brought back the same disk"
 else
   note "restic is not installed here, so this step is left out (Debian: apt install restic)"
 fi

@@ -66,17 +66,18 @@ export async function pruneRepository(
   options: PruneArguments,
 ): Promise<void> {
   const { output, interrupt } = context;
-  const { repository, signal } = session;
+  const { repository } = session;
   const dryRun = options.dryRun === true;
   interrupt.describe({ operation: 'prune', hint: 'everything in use is there: the next prune goes on' });
-  await session.lock?.handle.release();
+  // Prune takes its own lock; closing gives back the one that forget held.
+  if (session.lock !== undefined) await repository.close();
   const reporter = new Reporter(output);
   reporter.update((seconds) => ({
     parts: ['looking for what is in use'],
     record: { phase: 'plan', seconds_elapsed: Math.round(seconds) },
   }));
   try {
-    const job = await planPrune(repository, { ...readOptions(options), dryRun, signal });
+    const job = await planPrune(repository, { ...readOptions(options), dryRun, signal: interrupt.signal });
     if (dryRun) {
       reporter.stop();
       showPlan(output, job.plan, true);
@@ -84,7 +85,7 @@ export async function pruneRepository(
       return;
     }
     const result = await executePrune(repository, job, {
-      signal,
+      signal: AbortSignal.any([interrupt.signal, job.lock.signal]),
       onProgress: ({ step, done, total }) =>
         reporter.update((seconds) => ({
           parts: [total > 0 ? formatPercent(done / total) : '', `${STEPS[step]} ${done} of ${total}`].filter(
