@@ -190,9 +190,13 @@ function withinSpans(policy: KeepPolicy): (readonly [string, Bucketing, Duration
     ['monthly ', buckets.month, policy.withinMonthly],
     ['yearly ', buckets.year, policy.withinYearly],
   ];
-  return all.flatMap(([word, bucket, span]) =>
-    span === undefined || isZero(span) ? [] : [[word, bucket, span] as const],
-  );
+  return all.flatMap(([word, bucket, span]) => {
+    if (span === undefined || isZero(span)) return [];
+    if (Object.values(span).some((part: number) => part < 0)) {
+      throw new RangeError(`cannot keep what is ${word}within ${formatDuration(span)}: the time is negative`);
+    }
+    return [[word, bucket, span] as const];
+  });
 }
 
 /** `within` without buckets: restic names it before the counted rules. */
