@@ -180,7 +180,7 @@ class Scanner {
     const offset = this.#number();
     if (!this.#literal(USUAL_LENGTH)) return false;
     const length = this.#number();
-    const uncompressedLength = this.#literal(USUAL_UNCOMPRESSED) ? this.#number() : 0;
+    const uncompressedLength = this.#literal(USUAL_UNCOMPRESSED) ? this.#numberOrNull() : 0;
     if (this.#bytes[this.#at] !== CLOSE_BRACE) return false;
     this.#at++;
     this.#visitor.blob(this.#blobId, isData ? 'data' : 'tree', offset, length, uncompressedLength);
@@ -217,7 +217,7 @@ class Scanner {
       } else if (this.#is(LENGTH)) {
         length = this.#number();
         seen |= 8;
-      } else if (this.#is(UNCOMPRESSED_LENGTH)) uncompressedLength = this.#number();
+      } else if (this.#is(UNCOMPRESSED_LENGTH)) uncompressedLength = this.#numberOrNull();
       else this.#skip(0);
       more = this.#next(CLOSE_BRACE);
     }
@@ -267,6 +267,11 @@ class Scanner {
     }
     if (this.#at === start) this.#fail('a number that is not a whole one');
     return value;
+  }
+
+  /** Rustic writes `null` for a blob that is stored plain. */
+  #numberOrNull(): number {
+    return this.#null() ? 0 : this.#number();
   }
 
   #text(): string {
@@ -333,7 +338,7 @@ class Scanner {
     if (this.#at === start) this.#fail('no value where one belongs');
   }
 
-  /** Go writes `null` for an empty list. */
+  /** Goes past a `null`, which Go writes for an empty list, if it is next. */
   #null(): boolean {
     if (this.#peek() !== 0x6e) return false;
     this.#scalar();

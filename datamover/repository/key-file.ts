@@ -102,9 +102,9 @@ export function decodeKeyFile(bytes: Uint8Array, subject: string): KeyFile {
   const kdf = stringField(document, 'kdf', subject);
   if (kdf !== 'scrypt') throw malformed(subject, 'field kdf is not "scrypt"');
   const file: KeyFile = {
-    created: stringField(document, 'created', subject),
-    username: typeof document['username'] === 'string' ? document['username'] : '',
-    hostname: typeof document['hostname'] === 'string' ? document['hostname'] : '',
+    created: note(document, 'created'),
+    username: note(document, 'username'),
+    hostname: note(document, 'hostname'),
     kdf,
     N: countField(document, 'N', subject),
     r: countField(document, 'r', subject),
@@ -114,6 +114,12 @@ export function decodeKeyFile(bytes: Uint8Array, subject: string): KeyFile {
   };
   checkKdf(file, file.salt, subject);
   return file;
+}
+
+/** What is there for people only; rustic writes `null` for what it does not know. */
+function note(document: JsonObject, name: string): string {
+  const value = document[name];
+  return typeof value === 'string' ? value : '';
 }
 
 function keyBytes(object: JsonObject, name: string, length: number, subject: string): Uint8Array {

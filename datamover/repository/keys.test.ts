@@ -65,7 +65,7 @@ describe('key files', () => {
     ['N', { N: '16' }],
     ['salt', { salt: '***' }],
     ['data', { data: undefined }],
-    ['created', { created: 5 }],
+    ['r', { r: 1.5 }],
   ])('F-33 a bad %s is named', async (field, change) => {
     const file = await createKeyFile(newMasterKey(), PASSWORD, {}, QUICK);
     const json = { ...(JSON.parse(Buffer.from(encodeKeyFile(file)).toString()) as object), ...change };

@@ -94,6 +94,17 @@ describe('index files', () => {
     expect(decodeIndexFile(Buffer.from(' { } '), 'x').packs).toEqual([]);
   });
 
+  test('F-14 are read with null for a length that is not there, as rustic writes it', () => {
+    const json = Buffer.from(encodeIndexFile({ packs: [pack(3)] })).toString();
+    const nulls = json
+      .replaceAll(/,"uncompressed_length":\d+/g, '')
+      .replaceAll('"length":100', '"length":100,"uncompressed_length":null');
+    for (const text of [nulls, Buffer.from(disguise(Buffer.from(nulls))).toString()]) {
+      const [one] = decodeIndexFile(Buffer.from(text), 'x').packs;
+      expect(one?.blobs.map((blob) => blob.uncompressedLength)).toEqual([0, 0, 0]);
+    }
+  });
+
   const good = (): string => Buffer.from(encodeIndexFile({ packs: [pack(2)] })).toString();
 
   test.each([

@@ -8,7 +8,6 @@ import {
   stringField,
   stringsField,
 } from './document.ts';
-import { isId } from './id.ts';
 import { parseTime } from './time.ts';
 import type { Id } from './types.ts';
 
@@ -59,6 +58,13 @@ const OPTIONAL_STRINGS = ['hostname', 'username', 'program_version'] as const;
 const OPTIONAL_NUMBERS = ['uid', 'gid'] as const;
 const OPTIONAL_IDS = ['parent', 'original'] as const;
 const OPTIONAL_LISTS = ['tags', 'excludes'] as const;
+const OPTIONAL = [
+  ...OPTIONAL_STRINGS,
+  ...OPTIONAL_NUMBERS,
+  ...OPTIONAL_IDS,
+  ...OPTIONAL_LISTS,
+  'summary',
+] as const;
 
 /** The JSON of a snapshot, restic's fields in restic's order, unknown ones behind them. */
 export function encodeSnapshot(snapshot: Snapshot): Uint8Array<ArrayBuffer> {
@@ -107,18 +113,12 @@ export function decodeSnapshot(json: Uint8Array, subject: string): Snapshot {
   if (parseTime(stringField(document, 'time', subject)) === undefined) {
     throw malformed(subject, 'field time is not an RFC 3339 time');
   }
+  // Others write `null` for what they do not know: for us it is not there.
+  for (const name of OPTIONAL) if (document[name] === null) Reflect.deleteProperty(document, name);
   for (const name of OPTIONAL_STRINGS) if (name in document) stringField(document, name, subject);
   for (const name of OPTIONAL_NUMBERS) if (name in document) countField(document, name, subject);
-  for (const name of OPTIONAL_LISTS) {
-    if (!(name in document)) continue;
-    if (document[name] === null) Reflect.deleteProperty(document, name);
-    else stringsField(document, name, subject);
-  }
-  for (const name of OPTIONAL_IDS) {
-    if (document[name] === null) Reflect.deleteProperty(document, name);
-    else if (name in document && !isId(document[name]))
-      throw malformed(subject, `field ${name} is not an id`);
-  }
+  for (const name of OPTIONAL_LISTS) if (name in document) stringsField(document, name, subject);
+  for (const name of OPTIONAL_IDS) if (name in document) idField(document, name, subject);
   stringsField(document, 'paths', subject);
   // Go writes `null` for a list without elements.
   document['paths'] = arrayField(document, 'paths', subject);
