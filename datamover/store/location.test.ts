@@ -105,16 +105,6 @@ describe('openStore', () => {
     expect(JSON.stringify(store)).not.toMatch(/the-/);
   });
 
-  test.each([
-    [{}, 'AWS_ACCESS_KEY_ID'],
-    [{ AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: 'x' }, 'AWS_ACCESS_KEY_ID'],
-    [{ AWS_ACCESS_KEY_ID: 'x' }, 'AWS_SECRET_ACCESS_KEY'],
-  ])('names the variable that is missing in %j', (env, name) => {
-    expect(usageError(() => openStore('s3:host/bucket', env)).message).toMatch(
-      new RegExp(`${name} is not set`),
-    );
-  });
-
   test('certificates that cannot be read or are none are named', async () => {
     const other = join(folder, 'other.pem');
     await writeFile(other, 'hello');

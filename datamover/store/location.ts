@@ -6,16 +6,13 @@ import { LocalStore } from './local/store.ts';
 import { RetryStore, type RetryOptions } from './retry.ts';
 import { formatAddress, type BucketStyle, type S3Address } from './s3/address.ts';
 import type { RequestKind } from './s3/connection.ts';
-import type { Credentials } from './s3/signature.ts';
+import { credentialsFrom, given, type Environment } from './s3/credentials.ts';
 import { S3Store } from './s3/store.ts';
 import type { Store } from './store.ts';
 
 /** Where a repository is. */
 export type Location =
   { readonly kind: 'local'; readonly path: string } | ({ readonly kind: 's3' } & S3Address);
-
-/** The environment variables that matter, as restic and the AWS tools name them. */
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface OpenOptions {
   /** File with PEM certificates of authorities to trust beside the usual ones; before AWS_CA_BUNDLE and RESTIC_CACERT. */
@@ -58,7 +55,7 @@ export function formatLocation(location: Location): string {
 
 /**
  * The store at a location: repeats what fails in passing, and keeps to `options.limits`. Keys come from the environment
- * (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), the region from AWS_REGION or AWS_DEFAULT_REGION. Nothing is
+ * or from a file that it names (see credentials.ts), the region from AWS_REGION or AWS_DEFAULT_REGION. Nothing is
  * asked of the server yet.
  */
 export function openStore(
@@ -82,22 +79,6 @@ function openS3(address: S3Address, env: Environment, options: OpenOptions): Sto
   });
 }
 
-function credentialsFrom(env: Environment, subject: string): Credentials {
-  const accessKey = keyFrom(env, 'AWS_ACCESS_KEY_ID', subject);
-  const secretKey = keyFrom(env, 'AWS_SECRET_ACCESS_KEY', subject);
-  const sessionToken = given(env, 'AWS_SESSION_TOKEN');
-  return { accessKey, secretKey, sessionToken: sessionToken && keyFrom(env, 'AWS_SESSION_TOKEN', subject) };
-}
-
-/** A key from the environment. One with a space or a line end in it was copied wrongly, and no server could say so as clearly. */
-function keyFrom(env: Environment, name: string, subject: string): string {
-  const value = given(env, name);
-  if (value !== undefined && /^[\x21-\x7e]+$/.test(value)) return value;
-  const cause = `${name} ${value === undefined ? 'is not set' : 'holds a space, a line end or another odd character'}`;
-  const hint = 'keys for the bucket are read from the environment';
-  throw new DatamoverError({ operation: 'open', subject, cause, hint, kind: 'usage' });
-}
-
 function readCertificates(path: string): string {
   let text: string;
   try {
@@ -108,12 +89,6 @@ function readCertificates(path: string): string {
   if (text.includes('-----BEGIN CERTIFICATE-----')) return text;
   const cause = 'there is no certificate in PEM format in it';
   throw new DatamoverError({ operation: 'read certificates', subject: path, cause, kind: 'usage' });
-}
-
-/** An empty variable counts as none, as with the AWS tools. */
-function given(env: Environment, name: string): string | undefined {
-  const value = env[name];
-  return value === '' ? undefined : value;
 }
 
 function localAt(path: string): Location {

@@ -120,7 +120,7 @@ export class Bucket {
    */
   async *list(prefix: string, after: string, last: string, call: Call): AsyncIterable<ListedObject> {
     const client = await this.#ready();
-    for (let token = ''; ; ) {
+    for (let token = ''; ;) {
       const page = await this.#transport.run(call, () =>
         client.listObjectsV2Query(this.#name, prefix, token, '', PAGE, after),
       );

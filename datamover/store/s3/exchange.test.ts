@@ -169,6 +169,28 @@ describe('an upload', () => {
   });
 });
 
+describe('an upload to a bucket with object lock', () => {
+  test('carries a checksum from the first refusal on', async () => {
+    const checksums: unknown[] = [];
+    const store = await scripted((request, answer) => {
+      request.resume();
+      const checksum = request.headers['x-amz-checksum-sha256'];
+      checksums.push(checksum);
+      if (checksum !== undefined) answer.end();
+      else {
+        answer.writeHead(400);
+        answer.end(
+          '<Error><Code>InvalidRequest</Code><Message>Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters</Message></Error>',
+        );
+      }
+    });
+    await store.save(FILE, CONTENT);
+    await store.save(FILE, CONTENT);
+    const expected = Buffer.from(FILE.name, 'hex').toString('base64');
+    expect(checksums).toEqual([undefined, expected, expected]);
+  });
+});
+
 describe('a download', () => {
   test('comes whole and in parts', async () => {
     const store = await scripted(serve);
@@ -518,6 +540,22 @@ describe('requests through the package minio', () => {
     await store.load(FILE);
     await store.load(FILE);
     expect(scopes).toEqual(['us-east-1', 'eu-central-1', 'eu-central-1']);
+  });
+
+  test('who is stopped while the region is looked up does not stop the others', async () => {
+    const store = await scripted(
+      (request, answer) => {
+        if (request.url?.includes('location') !== true) return serve(request, answer);
+        return setTimeout(() => answer.end('<LocationConstraint>eu-west-1</LocationConstraint>'), 100);
+      },
+      { region: undefined },
+    );
+    const begun = performance.now();
+    const stopped = failure(store.load(FILE, { signal: AbortSignal.timeout(20) }));
+    const other = store.load(FILE);
+    expect((await stopped).kind).toBe('cancelled');
+    expect(performance.now() - begun).toBeLessThan(80);
+    expect(Buffer.from(await other).equals(CONTENT)).toBe(true);
   });
 
   test('with retries around it, a store survives a server in trouble', async () => {

@@ -187,6 +187,24 @@ function onServer(start: () => Promise<S3Server>): void {
     expect(await collect(store.list(['data', 'keys']))).toMatchObject([handle]);
   });
 
+  test('a bucket with object lock takes files, and forgets them by a marker', async () => {
+    const server = await start();
+    const bucket = `locked-${randomBytes(6).toString('hex')}`;
+    const admin = adminClient(server);
+    await admin.makeBucket(bucket, server.region, { ObjectLocking: true });
+    // Its type says nothing of the promise that it gives.
+    await Promise.resolve(
+      admin.setObjectLockConfig(bucket, { mode: 'GOVERNANCE', unit: 'Days', validity: 1 }),
+    );
+    const { store } = counted(server, { bucket });
+    const { handle, content } = await saved(store, 'data', 1000);
+    await store.save(handle, content);
+    expect(Buffer.from(await store.load(handle)).equals(content)).toBe(true);
+    await store.remove(handle);
+    expect(await collect(store.list(['data']))).toEqual([]);
+    expect(store.isMissing(await failure(store.load(handle)))).toBe(true);
+  });
+
   test('load and save end when they are stopped in the middle', async () => {
     const { store } = counted(await start());
     await store.create();

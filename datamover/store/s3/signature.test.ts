@@ -47,16 +47,17 @@ describe('signatures', () => {
       token: fc.option(fc.stringMatching(/^[A-Za-z0-9+/=]{1,40}$/), { nil: undefined }),
       now: fc.date({ min: new Date('2020-01-01'), max: new Date('2040-01-01'), noInvalidDate: true }),
       method: fc.constantFrom('GET', 'PUT'),
+      checksum: fc.boolean(),
     });
     fc.assert(
-      fc.property(request, ({ key, region, token, now, method }) => {
+      fc.property(request, ({ key, region, token, now, method, checksum }) => {
         const target = targetOf(ADDRESS, 'path', region, key);
         const hash = createHash('sha256').update(randomBytes(8)).digest('hex');
         const signed = new Signer({ ...CREDENTIALS, sessionToken: token }, region).sign(
           method,
           target,
           hash,
-          now,
+          { checksum, now },
         );
         const { Authorization, Host, ...others } = signed;
         const headers: Record<string, string> = { host: Host, ...others };
@@ -72,14 +73,11 @@ describe('signatures', () => {
     const signer = new Signer(CREDENTIALS, 'us-east-1');
     const target = targetOf(ADDRESS, 'path', 'us-east-1', 'key');
     const days = ['2026-03-01T23:59:59Z', '2026-03-02T00:00:00Z', '2026-03-01T23:59:59Z'].map((now) =>
-      signer.sign('GET', target, EMPTY_SHA256, new Date(now)),
+      signer.sign('GET', target, EMPTY_SHA256, { now: new Date(now) }),
     );
-    const fresh = new Signer(CREDENTIALS, 'us-east-1').sign(
-      'GET',
-      target,
-      EMPTY_SHA256,
-      new Date('2026-03-02T00:00:00Z'),
-    );
+    const fresh = new Signer(CREDENTIALS, 'us-east-1').sign('GET', target, EMPTY_SHA256, {
+      now: new Date('2026-03-02T00:00:00Z'),
+    });
     expect(days[1]).toEqual(fresh);
     expect(days[0]).toEqual(days[2]);
   });

@@ -11,6 +11,7 @@ export interface Credentials {
 
 export interface SignedHeaders {
   readonly Host: string;
+  readonly 'x-amz-checksum-sha256'?: string;
   readonly 'x-amz-content-sha256': string;
   readonly 'x-amz-date': string;
   readonly 'x-amz-security-token'?: string;
@@ -34,13 +35,25 @@ export class Signer {
     this.region = region;
   }
 
-  /** The headers of a request without a query. `payloadHash` is the SHA-256 of the body in hex. */
-  sign(method: string, target: Target, payloadHash: string, now = new Date()): SignedHeaders {
+  /**
+   * The headers of a request without a query. `payloadHash` is the SHA-256 of the body in hex; with `checksum` it is also given
+   * as the checksum that the server shall keep.
+   */
+  sign(
+    method: string,
+    target: Target,
+    payloadHash: string,
+    { checksum = false, now = new Date() } = {},
+  ): SignedHeaders {
     const time = now.toISOString().replace(/[-:]|\.\d{3}/g, '');
     const day = time.slice(0, 8);
     const { accessKey, sessionToken } = this.#credentials;
-    const token = sessionToken === undefined ? {} : { 'x-amz-security-token': sessionToken };
-    const headers = { 'x-amz-content-sha256': payloadHash, 'x-amz-date': time, ...token };
+    const headers = {
+      ...(checksum ? { 'x-amz-checksum-sha256': Buffer.from(payloadHash, 'hex').toString('base64') } : {}),
+      'x-amz-content-sha256': payloadHash,
+      'x-amz-date': time,
+      ...(sessionToken === undefined ? {} : { 'x-amz-security-token': sessionToken }),
+    };
 
     // Names in lower case and in order: host sorts before all of x-amz-*.
     const lines = Object.entries({ host: target.authority, ...headers });

@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 
-import { findStoreFailure, isMissing, isPermanent, StoreFailure, stopIfAborted } from '../failure.ts';
+import {
+  cancelled,
+  findStoreFailure,
+  isMissing,
+  isPermanent,
+  StoreFailure,
+  stopIfAborted,
+} from '../failure.ts';
 import { fileAt, FOLDERS, pathOf } from '../layout.ts';
 import type { FileHandle, FileInfo, FileType, LoadOptions, SaveOptions, Store } from '../store.ts';
 import { formatAddress, keyOf, styleFor, targetOf, type BucketStyle, type S3Address } from './address.ts';
@@ -46,6 +53,8 @@ export class S3Store implements Store {
   readonly #connection: Connection;
   readonly #bucket: Bucket;
   #signer: Promise<Signer> | undefined;
+  /** Whether uploads carry a checksum for the server to keep: Amazon demands it for buckets with object lock. */
+  #checksum = false;
 
   constructor(options: S3Options) {
     const { address, credentials, connections = DEFAULT_CONNECTIONS, stallMs = DEFAULT_STALL_MS } = options;
@@ -76,15 +85,13 @@ export class S3Store implements Store {
     try {
       await this.#signed('save', file, options.signal, async (signer, call) => {
         const headers = { 'Content-Length': content.length, 'Content-Type': 'application/octet-stream' };
-        await put(
-          this.#connection,
-          this.#outline('PUT', file, signer, hash, headers, call),
-          content,
-          options.pace,
-        );
+        const outline = this.#outline('PUT', file, signer, hash, headers, call);
+        await put(this.#connection, outline, content, options.pace);
       });
     } catch (error) {
-      throw this.#explainMismatch(error, file, content);
+      if (!this.#wantsChecksum(error)) throw this.#explainMismatch(error, file, content);
+      this.#checksum = true;
+      await this.save(file, content, options);
     }
   }
 
@@ -168,12 +175,8 @@ export class S3Store implements Store {
     call: Call,
   ): Outline {
     const target = targetOf(this.#options.address, this.#style, signer.region, this.#keyOf(file));
-    return {
-      ...call,
-      kind: method,
-      target,
-      headers: { ...signer.sign(method, target, payloadHash), ...headers },
-    };
+    const signed = signer.sign(method, target, payloadHash, { checksum: this.#checksum && method === 'PUT' });
+    return { ...call, kind: method, target, headers: { ...signed, ...headers } };
   }
 
   /** Runs a request with a signer for the bucket's region; once more if the server names another region. */
@@ -194,13 +197,25 @@ export class S3Store implements Store {
     }
   }
 
-  /** The signer; the first call that needs it finds out the region, and all others wait for it. */
-  #ready(call: Call): Promise<Signer> {
-    this.#signer ??= this.#makeSigner(call).catch((error: unknown) => {
+  /**
+   * The signer. The first call that needs it finds out the region and all others wait for that, so that it must not end with the
+   * first call's signal.
+   */
+  async #ready({ operation, subject, signal }: Call): Promise<Signer> {
+    this.#signer ??= this.#makeSigner({ operation, subject }).catch((error: unknown) => {
       this.#signer = undefined;
       throw error;
     });
-    return this.#signer;
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    const stop = (): void => resolve(undefined);
+    signal?.addEventListener('abort', stop);
+    try {
+      const signer = await Promise.race([this.#signer, promise]);
+      if (signer === undefined) throw cancelled(operation, subject);
+      return signer;
+    } finally {
+      signal?.removeEventListener('abort', stop);
+    }
   }
 
   async #makeSigner(call: Call): Promise<Signer> {
@@ -217,6 +232,13 @@ export class S3Store implements Store {
     this.#bucket.region = failure.region;
     this.#signer = Promise.resolve(new Signer(this.#options.credentials, failure.region));
     return true;
+  }
+
+  #wantsChecksum(error: unknown): boolean {
+    const failure = findStoreFailure(error);
+    return (
+      !this.#checksum && failure?.code === 'InvalidRequest' && /checksum|Content-MD5/i.test(failure.message)
+    );
   }
 
   async *#listConfig(signal: AbortSignal | undefined): AsyncIterable<FileInfo> {
