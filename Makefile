@@ -1,5 +1,6 @@
 # make        what a newcomer needs: dependencies and the compiled command
 # make test   everything that CI runs; `make test T=store/retry` for some test files alone
+# make bench  speed and memory beside restic; `make bench B=--quick` with options
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -41,7 +42,7 @@ demo: build
 
 bench: build
 	$(NODE) e2e/tools/install.ts restic-current minio
-	npm run --silent bench
+	npm run --silent bench -- $(B)
 
 clean:
 	rm -rf dist
