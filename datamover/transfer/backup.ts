@@ -51,8 +51,8 @@ export interface BackupRequest {
   /** The cluster's name; this machine's without it. */
   readonly host?: string;
   readonly time?: Date;
-  /** The backup to name as the one before; the newest of the volume without it. */
-  readonly parent?: Id | 'none';
+  /** The backup to name as the one before; null for none, and the newest of the volume without it. */
+  readonly parent?: Id | null;
   readonly compression?: Compression;
   /** Reads and compares, stores nothing. */
   readonly dryRun?: boolean;
@@ -110,9 +110,17 @@ export async function planBackup(repository: Repository, request: BackupRequest)
     format,
     driver,
     host,
-    tags: [`volume=${request.volume.namespace}/${request.volume.name}`, `driver=${driver}`, `format=${format}`, ...(request.tags ?? [])],
+    tags: [
+      `volume=${request.volume.namespace}/${request.volume.name}`,
+      `driver=${driver}`,
+      `format=${format}`,
+      ...(request.tags ?? []),
+    ],
     time: (request.time ?? new Date()).toISOString(),
-    parent: request.parent === 'none' ? undefined : (request.parent ?? (await newestOf(repository, host, request.volume))),
+    parent:
+      request.parent === null
+        ? undefined
+        : (request.parent ?? (await newestOf(repository, host, request.volume))),
     compression: request.compression ?? 'auto',
     dryRun: request.dryRun ?? false,
     totalBytes: image?.totalBytes,
@@ -152,7 +160,9 @@ export async function executeBackup(
       metadataBytes: stored.bytes - counters.stored,
       packs: stored.packs,
     };
-    const snapshotId = plan.dryRun ? undefined : await repository.saveSnapshot(snapshotOf(plan, tree, summary));
+    const snapshotId = plan.dryRun
+      ? undefined
+      : await repository.saveSnapshot(snapshotOf(plan, tree, summary));
     return { snapshotId, ...summary, seconds: (performance.now() - started) / 1000 };
   } catch (error) {
     // Where the store fails this fails too: then the next backup finds the packs by their headers.
@@ -198,12 +208,18 @@ async function saveImageFile(
   try {
     const runs = cellsToRead(image.bytes, image.extents);
     const tree = new ImageTree(image.bytes, runs, (bytes) => session.saveTree(bytes));
-    const save = saveCells(session, { fd: image.fd, imageBytes: image.bytes, runs }, {
-      ...saveOptions(session, options),
-      onBlobs: (batch) => forEachBlob(batch, (cell, id) => tree.set(cell, id)),
-    });
+    const save = saveCells(
+      session,
+      { fd: image.fd, imageBytes: image.bytes, runs },
+      {
+        ...saveOptions(session, options),
+        onBlobs: (batch) => forEachBlob(batch, (cell, id) => tree.set(cell, id)),
+      },
+    );
     const known = { totalBytes: image.bytes, holeBytes: image.bytes - bytesOf(runs, image.bytes) };
     await watch(save, options, started, known);
+    // The trees name it for every hole, and a file that changes while it is read need not have given us one.
+    if (known.holeBytes > 0) await session.saveData(new Uint8Array(CELL_BYTES));
     return {
       record: imageRecord(plan, image.bytes),
       folder: folderNode(IMAGE_FOLDER, await tree.finish()),
@@ -228,7 +244,9 @@ async function saveImageStream(
     onBlobs: (batch) => forEachBlob(batch, (place, id) => content.set(place, id)),
   });
   const { bytes } = await watch(save, options, started);
-  const tree = new ImageTree(bytes, [{ first: 0, count: content.length }], (encoded) => session.saveTree(encoded));
+  const tree = new ImageTree(bytes, [{ first: 0, count: content.length }], (encoded) =>
+    session.saveTree(encoded),
+  );
   for (let cell = 0; cell < content.length; cell++) tree.set(cell, content.at(cell));
   return {
     record: imageRecord(plan, bytes),
@@ -255,7 +273,14 @@ async function saveSendStream(
   const folder = streamFolder(0, sha256(content.bytes).slice(0, 16));
   const file = await session.saveTree(encodeTree([fileNode(STREAM_FILE, bytes, content.ids())]));
   return {
-    record: { schema: 1, volume: plan.volume, format: 'stream', driver: plan.driver, bytes, streams: [{ folder, bytes }] },
+    record: {
+      schema: 1,
+      volume: plan.volume,
+      format: 'stream',
+      driver: plan.driver,
+      bytes,
+      streams: [{ folder, bytes }],
+    },
     folder: folderNode(STREAMS_FOLDER, await session.saveTree(encodeTree([folderNode(folder, file)]))),
     counters: save.counters(),
     holeBytes: 0,
@@ -269,7 +294,8 @@ async function watch(
   started: number,
   known: { readonly totalBytes?: number; readonly holeBytes?: number } = {},
 ) {
-  const report = (phase: Progress['phase']): void => onProgress?.(progressOf(phase, save.counters(), started, known));
+  const report = (phase: Progress['phase']): void =>
+    onProgress?.(progressOf(phase, save.counters(), started, known));
   const timer = onProgress && setInterval(() => report('transferring'), PROGRESS_INTERVAL_MS);
   try {
     return await save.finished;
@@ -297,13 +323,19 @@ function imageRecord(plan: BackupPlan, bytes: number): VolumeRecord {
 }
 
 function bytesOf(runs: readonly CellRun[], imageBytes: number): number {
-  return runs.reduce((sum, { first, count }) => sum + Math.min((first + count) * CELL_BYTES, imageBytes) - first * CELL_BYTES, 0);
+  return runs.reduce(
+    (sum, { first, count }) => sum + Math.min((first + count) * CELL_BYTES, imageBytes) - first * CELL_BYTES,
+    0,
+  );
 }
 
 function measureImage(path: string): { totalBytes: number; readBytes: number } {
   const image = openImage(path);
   image.close();
-  return { totalBytes: image.bytes, readBytes: bytesOf(cellsToRead(image.bytes, image.extents), image.bytes) };
+  return {
+    totalBytes: image.bytes,
+    readBytes: bytesOf(cellsToRead(image.bytes, image.extents), image.bytes),
+  };
 }
 
 async function newestOf(repository: Repository, host: string, volume: VolumeName): Promise<Id | undefined> {

@@ -57,7 +57,13 @@ const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
 /** Parses `NAMESPACE/NAME`. Both must be names that Kubernetes could give. */
 export function parseVolumeName(text: string): VolumeName {
   const [namespace, name, ...rest] = text.split('/');
-  if (namespace === undefined || name === undefined || rest.length > 0 || !NAME.test(namespace) || !NAME.test(name)) {
+  if (
+    namespace === undefined ||
+    name === undefined ||
+    rest.length > 0 ||
+    !NAME.test(namespace) ||
+    !NAME.test(name)
+  ) {
     throw new DatamoverError({
       operation: 'read volume name',
       subject: JSON.stringify(text),
@@ -75,7 +81,12 @@ export function encodeVolumeRecord(record: VolumeRecord): Uint8Array {
 
 export function decodeVolumeRecord(json: Uint8Array, snapshot: Id): VolumeRecord {
   const unreadable = (cause: unknown, hint?: string): DatamoverError =>
-    new DatamoverError({ operation: 'read volume.json of snapshot', subject: snapshot.slice(0, 8), cause, ...(hint ? { hint } : {}) });
+    new DatamoverError({
+      operation: 'read volume.json of snapshot',
+      subject: snapshot.slice(0, 8),
+      cause,
+      ...(hint ? { hint } : {}),
+    });
   let record: VolumeRecord;
   try {
     record = JSON.parse(Buffer.from(json).toString('utf8')) as VolumeRecord;
@@ -88,7 +99,13 @@ export function decodeVolumeRecord(json: Uint8Array, snapshot: Id): VolumeRecord
   }
   const { format, bytes, volume, driver } = record as Partial<Record<keyof VolumeRecord, unknown>>;
   const named = typeof volume === 'object' && volume !== null && 'namespace' in volume && 'name' in volume;
-  if (schema !== 1 || (format !== 'image' && format !== 'stream') || !Number.isSafeInteger(bytes) || !named || typeof driver !== 'string') {
+  if (
+    schema !== 1 ||
+    (format !== 'image' && format !== 'stream') ||
+    !Number.isSafeInteger(bytes) ||
+    !named ||
+    typeof driver !== 'string'
+  ) {
     throw unreadable('a field is missing or of the wrong kind');
   }
   return record;

@@ -9,7 +9,10 @@ export function packSource(repository: Repository): PackSource {
     key: repository.key,
     downloads: Math.min(MAX_DOWNLOADS, repository.store.concurrency),
     loadPackRange: async (pack, offset, into, signal) => {
-      await repository.store.load({ type: 'data', name: pack }, { range: { offset, length: into.length }, into, signal });
+      await repository.store.load(
+        { type: 'data', name: pack },
+        { range: { offset, length: into.length }, into, signal },
+      );
     },
   };
 }

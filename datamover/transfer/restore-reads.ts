@@ -1,7 +1,13 @@
 import { DatamoverError } from '../errors.ts';
 import { toBytes } from '../repository/id.ts';
 import { READ_LIMITS } from '../repository/loader/loader.ts';
-import { plainLength, planReads, sortByPack, type PackRead, type WantedBlob } from '../repository/loader/read-plan.ts';
+import {
+  plainLength,
+  planReads,
+  sortByPack,
+  type PackRead,
+  type WantedBlob,
+} from '../repository/loader/read-plan.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { BlobLocation, Id } from '../repository/types.ts';
 import type { ContentFile } from './volume-reader.ts';

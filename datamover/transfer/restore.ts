@@ -18,7 +18,8 @@ import { PROGRESS_INTERVAL_MS, type Progress } from './progress.ts';
 import { orderedReads, scatteredReads } from './restore-reads.ts';
 import { VolumeReader } from './volume-reader.ts';
 
-export type RestoreTarget = { readonly kind: 'file'; readonly path: string } | { readonly kind: 'stdout'; readonly fd: number };
+export type RestoreTarget =
+  { readonly kind: 'file'; readonly path: string } | { readonly kind: 'stdout'; readonly fd: number };
 
 export interface RestoreRequest {
   readonly snapshotId: Id;
@@ -37,7 +38,9 @@ export interface RestorePlan {
   readonly volume: VolumeName;
   readonly format: VolumeFormat;
   readonly totalBytes: number;
-  readonly target: ({ readonly kind: 'file' } & { readonly file: TargetPlan }) | { readonly kind: 'stdout'; readonly fd: number };
+  readonly target:
+    | ({ readonly kind: 'file' } & { readonly file: TargetPlan })
+    | { readonly kind: 'stdout'; readonly fd: number };
   readonly sparse: boolean;
   readonly verify: boolean;
 }
@@ -75,18 +78,30 @@ export async function planRestore(repository: Repository, request: RestoreReques
     volume: record.volume,
     format: record.format,
     totalBytes: record.bytes,
-    target: target.kind === 'stdout' ? target : { kind: 'file', file: await planTarget(target.path, record.bytes, request.force ?? false) },
+    target:
+      target.kind === 'stdout'
+        ? target
+        : { kind: 'file', file: await planTarget(target.path, record.bytes, request.force ?? false) },
     sparse: request.sparse ?? true,
     verify: request.verify ?? false,
   };
 }
 
 /** Carries the plan out. Bytes that do not have the SHA-256 they are named by are never written. */
-export async function executeRestore(repository: Repository, plan: RestorePlan, options: TransferOptions = {}): Promise<RestoreSummary> {
-  const volume = await VolumeReader.open(repository, plan.snapshotId, await repository.loadSnapshot(plan.snapshotId));
+export async function executeRestore(
+  repository: Repository,
+  plan: RestorePlan,
+  options: TransferOptions = {},
+): Promise<RestoreSummary> {
+  const volume = await VolumeReader.open(
+    repository,
+    plan.snapshotId,
+    await repository.loadSnapshot(plan.snapshotId),
+  );
   const tally = new Tally(plan.totalBytes, options.onProgress);
   try {
-    if (plan.target.kind === 'stdout') await restoreToPipe(repository, volume, plan.target.fd, tally, options);
+    if (plan.target.kind === 'stdout')
+      await restoreToPipe(repository, volume, plan.target.fd, tally, options);
     else await restoreToFile(repository, volume, plan, plan.target.file, tally, options);
   } finally {
     tally.stop();
@@ -94,7 +109,13 @@ export async function executeRestore(repository: Repository, plan: RestorePlan, 
   return tally.summary(plan.verify);
 }
 
-async function restoreToPipe(repository: Repository, volume: VolumeReader, fd: number, tally: Tally, options: TransferOptions): Promise<void> {
+async function restoreToPipe(
+  repository: Repository,
+  volume: VolumeReader,
+  fd: number,
+  tally: Tally,
+  options: TransferOptions,
+): Promise<void> {
   const pipe = new PipeTarget(fd);
   const reads = async function* (): AsyncGenerator<PackRead> {
     for await (const file of volume.files()) yield* orderedReads(repository, file);
@@ -175,7 +196,7 @@ function piecesByPosition(packRead: PackRead): { position: number; from: number;
     const end = at + plainLength(location);
     for (const position of positions) {
       const last = pieces.at(-1);
-      if (last && last.to === at && last.position + (last.to - last.from) === position) last.to = end;
+      if (last?.to === at && last.position + (last.to - last.from) === position) last.to = end;
       else pieces.push({ position, from: at, to: end });
     }
     at = end;
@@ -183,7 +204,13 @@ function piecesByPosition(packRead: PackRead): { position: number; from: number;
   return pieces;
 }
 
-async function verify(repository: Repository, volume: VolumeReader, fd: number, path: string, signal?: AbortSignal): Promise<void> {
+async function verify(
+  repository: Repository,
+  volume: VolumeReader,
+  fd: number,
+  path: string,
+  signal?: AbortSignal,
+): Promise<void> {
   let buffer = Buffer.alloc(CELL_BYTES);
   for await (const file of volume.files()) {
     let position = file.position;
@@ -208,7 +235,10 @@ async function verify(repository: Repository, volume: VolumeReader, fd: number, 
 }
 
 function pickOptions(options: TransferOptions): Pick<TransferOptions, 'signal' | 'workers'> {
-  return { ...(options.signal ? { signal: options.signal } : {}), ...(options.workers ? { workers: options.workers } : {}) };
+  return {
+    ...(options.signal ? { signal: options.signal } : {}),
+    ...(options.workers ? { workers: options.workers } : {}),
+  };
 }
 
 /** Counts what a restore has done, and reports it now and then. */

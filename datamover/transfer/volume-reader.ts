@@ -38,7 +38,10 @@ export class VolumeReader {
   }
 
   static async open(repository: Repository, id: Id, snapshot: Snapshot): Promise<VolumeReader> {
-    const root = decodeTree(await repository.loadBlob('tree', snapshot.tree), `tree ${snapshot.tree.slice(0, 12)}`);
+    const root = decodeTree(
+      await repository.loadBlob('tree', snapshot.tree),
+      `tree ${snapshot.tree.slice(0, 12)}`,
+    );
     const file = root.find((node) => node.name === VOLUME_FILE && node.type === 'file');
     const blobs = file?.content ?? [];
     if (blobs.length === 0) {
@@ -64,7 +67,12 @@ export class VolumeReader {
       const file = nodes.find((node) => node.name === name && node.type === 'file');
       if (file === undefined) throw this.#damaged(`folder ${folder.name} has no file ${name}`);
       const bytes = file.size ?? 0;
-      yield { path: `${image ? IMAGE_FOLDER : STREAMS_FOLDER}/${folder.name}/${name}`, position, bytes, content: file.content ?? [] };
+      yield {
+        path: `${image ? IMAGE_FOLDER : STREAMS_FOLDER}/${folder.name}/${name}`,
+        position,
+        bytes,
+        content: file.content ?? [],
+      };
       position += bytes;
     }
     if (position !== this.record.bytes) {
@@ -79,8 +87,12 @@ export class VolumeReader {
   }
 
   async #load(folder: TreeNode): Promise<TreeNode[]> {
-    if (folder.type !== 'dir' || folder.subtree === undefined) throw this.#damaged(`${folder.name} is not a folder`);
-    return decodeTree(await this.#repository.loadBlob('tree', folder.subtree), `tree ${folder.subtree.slice(0, 12)}`);
+    if (folder.type !== 'dir' || folder.subtree === undefined)
+      throw this.#damaged(`${folder.name} is not a folder`);
+    return decodeTree(
+      await this.#repository.loadBlob('tree', folder.subtree),
+      `tree ${folder.subtree.slice(0, 12)}`,
+    );
   }
 
   #damaged(cause: string): DatamoverError {

@@ -101,7 +101,7 @@ export const verb: Verb = {
                 time: options.time ?? new Date(),
                 compression: compressionOf(context),
                 dryRun,
-                ...(options.force === true ? { parent: 'none' } : parent === undefined ? {} : { parent }),
+                ...(options.force === true ? { parent: null } : parent === undefined ? {} : { parent }),
               });
               const reporter = new Reporter(output);
               const status = new TransferStatus('backup');

@@ -70,7 +70,8 @@ function checkMac(nonce: Buffer, at: number, length: number): void {
   ecb.setAutoPadding(false);
   bytes.set(ecb.update(nonce), scratch + 16);
   core.poly1305(scratch + TAG, at, length, scratch);
-  if (core.equal(at + length, scratch + TAG, 16) === 0) throw new Error('its MAC does not fit its ciphertext');
+  if (core.equal(at + length, scratch + TAG, 16) === 0)
+    throw new Error('its MAC does not fit its ciphertext');
 }
 
 function decode({ slot, input, output, blobs }: DecodeRequest): DecodeReply {

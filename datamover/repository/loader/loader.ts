@@ -40,7 +40,11 @@ const SCRATCH_BYTES = 128;
  * Fetches, checks and decodes ranges of packs in several threads and hands the plain bytes over. Rejects with the first
  * failure, after everything has stopped; bytes that fail a check are never delivered.
  */
-export async function loadReads(source: PackSource, reads: Iterable<PackRead> | AsyncIterable<PackRead>, options: LoadOptions): Promise<void> {
+export async function loadReads(
+  source: PackSource,
+  reads: Iterable<PackRead> | AsyncIterable<PackRead>,
+  options: LoadOptions,
+): Promise<void> {
   const pool = new DecoderPool(source, options);
   try {
     await pool.run(reads);
@@ -124,7 +128,7 @@ class DecoderPool {
     const start: DecoderStart = { memory: this.#memory, key: this.#source.key, scratch };
     const worker = new Worker(new URL('./decode-thread.js', import.meta.url), {
       workerData: start,
-      resourceLimits: { maxYoungGenerationSizeMb: 4 },
+      resourceLimits: { maxYoungGenerationSizeMb: 2 },
     });
     worker.on('message', (reply: DecodeReply) => this.#waiting.get(reply.slot)?.(reply));
     worker.on('error', (error) => {

@@ -8,8 +8,9 @@ export const MAX_CHUNK = 8 << 20;
 /** A pack is closed once it holds this much, as restic does, so it may be one blob larger. */
 export const PACK_BYTES = 16 << 20;
 
-const SLAB_BYTES = 12 << 20;
-const SLABS = 4;
+/** A slab must hold a largest blob that began in the one before, and fresh input: else the reader only copies. */
+const SLAB_BYTES = { grid: 4 << 20, content: 10 << 20 } as const;
+const SLABS = 3;
 /** A thread's scratch area: where the MAC's key (r, s: 32 bytes) and a tag (16 bytes) lie in it. */
 export const SCRATCH_KEY = 0;
 export const SCRATCH_TAG = 64;
@@ -23,10 +24,10 @@ export const HEADER_ROOM = 1 << 20;
  */
 export interface Arena {
   readonly memory: WebAssembly.Memory;
-  /** Input of a stream: addresses of slabs that the reader fills one after the other; empty for a grid. */
+  /** Input of a stream: addresses of slabs that the reader fills one after the other; empty for cells. */
   readonly slabs: readonly number[];
   readonly slabBytes: number;
-  /** Input of a grid: one cell per worker; empty for a stream. */
+  /** Where each worker reads its cells; empty for a stream. */
   readonly cells: readonly number[];
   readonly packs: readonly number[];
   readonly packBytes: number;
@@ -37,7 +38,8 @@ export interface Arena {
 export interface ArenaNeeds {
   readonly workers: number;
   readonly packSlots: number;
-  readonly input: 'grid' | 'stream';
+  /** Cells of a file or device that workers read themselves, or a stream cut on the grid or by its content. */
+  readonly input: 'cells' | 'grid' | 'content';
 }
 
 export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
@@ -48,11 +50,12 @@ export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
       next += (bytes + 63) & ~63;
       return at;
     });
-  const largestBlob = input === 'grid' ? CELL_BYTES : MAX_CHUNK;
+  const largestBlob = input === 'content' ? MAX_CHUNK : CELL_BYTES;
+  const slabBytes = input === 'cells' ? 0 : SLAB_BYTES[input];
   const packBytes = PACK_BYTES + largestBlob + HEADER_ROOM;
   const scratch = take(workers, SCRATCH_BYTES);
-  const cells = take(input === 'grid' ? workers : 0, CELL_BYTES);
-  const slabs = take(input === 'stream' ? SLABS : 0, SLAB_BYTES);
+  const cells = take(input === 'cells' ? workers : 0, CELL_BYTES);
+  const slabs = take(slabBytes > 0 ? SLABS : 0, slabBytes);
   const packs = take(packSlots, packBytes);
-  return { memory: allocate(next - RESERVED), slabs, slabBytes: SLAB_BYTES, cells, packs, packBytes, scratch };
+  return { memory: allocate(next - RESERVED), slabs, slabBytes, cells, packs, packBytes, scratch };
 }

@@ -56,7 +56,8 @@ export class BlobWork {
   store(id: Buffer, address: number, length: number, pack: PackSlot): void {
     const name = id.toString('hex');
     const plain = this.#bytes.subarray(address, address + length);
-    const packed = this.#level === undefined || this.#looksRandom(plain) ? undefined : compress(plain, this.#level);
+    const packed =
+      this.#level === undefined || this.#looksRandom(plain) ? undefined : compress(plain, this.#level);
     // What hardly shrinks is stored plain: it restores without zstd.
     const worthwhile = packed !== undefined && isWorthwhile(packed, plain);
     this.#random = !worthwhile;
@@ -77,7 +78,10 @@ export class BlobWork {
   #compare(again: Uint8Array<ArrayBuffer>, plain: Buffer): void {
     const same = plain.compare(again) === 0;
     release(again);
-    if (!same) throw new Error('a blob did not decompress to what was compressed: this machine computes or remembers wrongly');
+    if (!same)
+      throw new Error(
+        'a blob did not decompress to what was compressed: this machine computes or remembers wrongly',
+      );
   }
 
   #isZero(address: number, length: number): boolean {

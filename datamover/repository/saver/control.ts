@@ -118,7 +118,8 @@ export class Control {
       const head = Atomics.load(words, Word.head);
       const tail = Atomics.load(words, Word.tail);
       if (head === tail) {
-        if (Atomics.load(words, Word.inputEnded) !== 0 && Atomics.load(words, Word.tail) === head) return undefined;
+        if (Atomics.load(words, Word.inputEnded) !== 0 && Atomics.load(words, Word.tail) === head)
+          return undefined;
         Atomics.wait(words, Word.tail, tail, 200);
         continue;
       }
@@ -147,7 +148,8 @@ export class Control {
 
   /** Gives up one use of a slab: the reader's own, or a worker's when it is done with a blob. */
   releaseSlab(slab: number): void {
-    if (Atomics.sub(this.#words, Word.slabUsers + slab, 1) === 1) Atomics.notify(this.#words, Word.slabUsers + slab);
+    if (Atomics.sub(this.#words, Word.slabUsers + slab, 1) === 1)
+      Atomics.notify(this.#words, Word.slabUsers + slab);
   }
 
   /** Worker: a free pack slot of `slots`; sleeps while uploads hold all of them. Undefined once stopped. */

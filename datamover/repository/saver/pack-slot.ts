@@ -11,6 +11,8 @@ const PIECE_BYTES = 128 << 10;
 /** Entries of at most 41 bytes, the header's own seal and length field. */
 const MAX_BLOBS = Math.floor((HEADER_ROOM - 64) / 41);
 const NONCES_AT_ONCE = 256;
+/** What a pack may exceed its size by, where its last blob is long. */
+const SLACK_BYTES = 2 << 20;
 
 export interface FinishedPack {
   readonly slot: number;
@@ -48,6 +50,12 @@ export class PackSlot {
 
   get isFull(): boolean {
     return this.#end - this.#start >= PACK_BYTES || this.#blobs.length >= MAX_BLOBS;
+  }
+
+  /** Whether a blob of this length still belongs into this pack: a pack that is half full is not made much too large by it. */
+  hasRoomFor(length: number): boolean {
+    const used = this.#end - this.#start;
+    return used < PACK_BYTES / 2 || used + length <= PACK_BYTES + SLACK_BYTES;
   }
 
   open(slot: number, address: number): void {
@@ -110,7 +118,10 @@ export class PackSlot {
       const opened = decipher.update(this.#bytes.subarray(at + from, at + from + plain.length));
       const same = opened.compare(plain) === 0;
       release(opened);
-      if (!same) throw new Error('a blob did not decrypt to what was encrypted: this machine computes or remembers wrongly');
+      if (!same)
+        throw new Error(
+          'a blob did not decrypt to what was encrypted: this machine computes or remembers wrongly',
+        );
     }
   }
 

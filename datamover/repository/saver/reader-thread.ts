@@ -52,7 +52,7 @@ async function readProgram(file: string, args: readonly string[], cutter: SlabCu
   const program = await startProgram({ file, args, operation: 'read the output of' });
   parentPort?.once('message', () => void program.stop());
   for await (const chunk of program.stdout as AsyncIterable<Buffer>) {
-    for (let from = 0; from < chunk.length; ) {
+    for (let from = 0; from < chunk.length;) {
       const space = cutter.space();
       if (space === undefined) return program.stop();
       const count = chunk.copy(space, 0, from);

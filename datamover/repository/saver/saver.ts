@@ -3,10 +3,17 @@ import { availableParallelism } from 'node:os';
 import { DatamoverError } from '../../errors.ts';
 import type { SharedIndexHandle } from '../memory-index.ts';
 import type { MasterKey, Pack } from '../types.ts';
-import { layoutArena, type Arena } from './arena.ts';
+import { layoutArena, type Arena, type ArenaNeeds } from './arena.ts';
 import { Control } from './control.ts';
 import { CellList, type CellRun } from './grid.ts';
-import type { BlobBatch, ReaderMessage, ReaderStart, StreamInput, WorkerMessage, WorkerStart } from './messages.ts';
+import type {
+  BlobBatch,
+  ReaderMessage,
+  ReaderStart,
+  StreamInput,
+  WorkerMessage,
+  WorkerStart,
+} from './messages.ts';
 import type { FinishedPack } from './pack-slot.ts';
 import { ThreadGroup } from './threads.ts';
 
@@ -54,7 +61,7 @@ export interface Save {
 /** More workers than cores gain nothing; each holds a pack of about 17 MiB. */
 const MAX_WORKERS = 4;
 /** More uploads at once gain little, and each holds a pack in memory. */
-const MAX_UPLOADS = 3;
+const MAX_UPLOADS = 4;
 /** Cells a worker should have at least: a thread and its own last pack are not worth it for less. */
 const CELLS_PER_WORKER = 32;
 
@@ -66,16 +73,24 @@ export function saveCells(
 ): Save {
   const cells = CellList.of(image.runs);
   const workers = Math.min(workerCount(options), Math.max(1, Math.ceil(cells.total / CELLS_PER_WORKER)));
-  const job = new Job(sink, options, workers, 'grid');
+  const job = new Job(sink, options, workers, 'cells');
   job.startWorkers({ fd: image.fd, imageBytes: image.imageBytes, cells: cells.shared });
   return job.run(() => ({ bytes: job.control.counted('read'), blobs: cells.total }));
 }
 
 /** Saves a stream, cut by its content (restic's cuts, for any stream) or on the grid (an image). */
-export function saveStream(sink: PackSink, input: StreamInput, cut: 'content' | 'grid', options: SaveOptions): Save {
-  const job = new Job(sink, options, workerCount(options), 'stream');
+export function saveStream(
+  sink: PackSink,
+  input: StreamInput,
+  cut: 'content' | 'grid',
+  options: SaveOptions,
+): Save {
+  const job = new Job(sink, options, workerCount(options), cut);
   job.startWorkers();
-  const ended = job.startReader(input, cut === 'grid' ? { kind: 'grid' } : { kind: 'content', polynomial: sink.polynomial });
+  const ended = job.startReader(
+    input,
+    cut === 'grid' ? { kind: 'grid' } : { kind: 'content', polynomial: sink.polynomial },
+  );
   return job.run(ended);
 }
 
@@ -96,11 +111,15 @@ class Job {
   #input: StreamInput | undefined;
   #packs = 0;
 
-  constructor(sink: PackSink, options: SaveOptions, workers: number, input: 'grid' | 'stream') {
+  constructor(sink: PackSink, options: SaveOptions, workers: number, input: ArenaNeeds['input']) {
     this.#sink = sink;
     this.#options = options;
     this.#workers = workers;
-    this.#arena = layoutArena({ workers, packSlots: workers + Math.max(1, Math.min(MAX_UPLOADS, sink.uploads)), input });
+    this.#arena = layoutArena({
+      workers,
+      packSlots: workers + Math.max(1, Math.min(MAX_UPLOADS, sink.uploads)),
+      input,
+    });
     this.#bytes = Buffer.from(this.#arena.memory.buffer);
     this.#threads = new ThreadGroup(() => {
       this.control.stop();
@@ -185,7 +204,11 @@ class Job {
   async #store({ slot, id, length, blobs }: FinishedPack): Promise<void> {
     const at = this.#arena.packs[slot] ?? 0;
     try {
-      await this.#sink.storePack({ id, blobs }, this.#bytes.subarray(at, at + length), this.#cancelUploads.signal);
+      await this.#sink.storePack(
+        { id, blobs },
+        this.#bytes.subarray(at, at + length),
+        this.#cancelUploads.signal,
+      );
       this.#packs++;
     } catch (error) {
       this.#threads.fail(error);

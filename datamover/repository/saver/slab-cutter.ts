@@ -89,7 +89,12 @@ export class SlabCutter {
   }
 
   #push(cut: number): void {
-    this.#control.push({ address: this.#from, length: cut - this.#from, slab: this.#slab, sequence: this.#sequence++ });
+    this.#control.push({
+      address: this.#from,
+      length: cut - this.#from,
+      slab: this.#slab,
+      sequence: this.#sequence++,
+    });
     this.#from = cut;
     this.#scanned = cut;
   }

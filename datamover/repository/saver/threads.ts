@@ -29,7 +29,7 @@ export class ThreadGroup {
     onMessage: (message: Exclude<Message, Failed>) => void,
   ): Worker {
     // The young generation is where buffers' handles die: a small one is collected often and keeps RSS low.
-    const thread = new Worker(script, { workerData, resourceLimits: { maxYoungGenerationSizeMb: 4 } });
+    const thread = new Worker(script, { workerData, resourceLimits: { maxYoungGenerationSizeMb: 2 } });
     thread.on('message', (message: Message | Failed) => {
       if (isFailed(message)) {
         this.fail(new DatamoverError({ operation: message.operation, cause: message.cause }));

@@ -60,7 +60,10 @@ function readCell(fd: number, address: number, length: number, cell: number): vo
   let got = 0;
   while (got < length) {
     const n = readSync(fd, bytes, address + got, length - got, offset + got);
-    if (n === 0) throw new Error(`the source ends at byte ${offset + got}, before its size of the start: it was shrunk while being read`);
+    if (n === 0)
+      throw new Error(
+        `the source ends at byte ${offset + got}, before its size of the start: it was shrunk while being read`,
+      );
     got += n;
   }
 }
@@ -75,6 +78,7 @@ function workOnQueue(port: MessagePort): void {
 function take(port: MessagePort, place: number, address: number, length: number): void {
   const { id, zero } = work.identify(address, length);
   if (work.claim(id)) {
+    if (pack.isOpen && !pack.hasRoomFor(length)) closePack(port);
     if (!pack.isOpen && !openPack()) return;
     work.store(id, address, length, pack);
     control.count(zero ? 'zero' : 'fresh', length);

@@ -26,7 +26,7 @@ function lseek(): Seek {
  */
 export function dataExtents(fd: number, size: number): Extent[] {
   const extents: Extent[] = [];
-  for (let at = 0; at < size; ) {
+  for (let at = 0; at < size;) {
     const data = call(fd, at, SEEK_DATA);
     if (data === undefined || data >= size) break;
     const hole = Math.min(call(fd, data, SEEK_HOLE) ?? size, size);
@@ -44,5 +44,9 @@ function call(fd: number, offset: number, whence: number): number | undefined {
   if (errno === koffi.os.errno['ENXIO']) return undefined;
   // A filesystem without SEEK_DATA: the whole file counts as data.
   if (errno === koffi.os.errno['EINVAL']) return whence === SEEK_DATA ? offset : undefined;
-  throw new DatamoverError({ operation: 'find the data of file', subject: `descriptor ${fd}`, cause: `lseek failed with errno ${errno}` });
+  throw new DatamoverError({
+    operation: 'find the data of file',
+    subject: `descriptor ${fd}`,
+    cause: `lseek failed with errno ${errno}`,
+  });
 }

@@ -14,7 +14,7 @@ export class PipeTarget {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    for (let done = 0; done < bytes.length; ) {
+    for (let done = 0; done < bytes.length;) {
       try {
         const { bytesWritten } = await write(this.#fd, bytes, done, bytes.length - done, null);
         done += bytesWritten;

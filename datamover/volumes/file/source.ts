@@ -20,8 +20,16 @@ export function openImage(path: string): ImageSource {
   try {
     fd = openSync(path, 'r');
   } catch (error) {
-    const hint = isErrno(error, 'ENOENT') ? 'check the path' : isErrno(error, 'EACCES') ? 'run as a user who may read it' : undefined;
-    const cause = isErrno(error, 'ENOENT') ? 'no such file or device' : isErrno(error, 'EACCES') ? 'permission denied' : error;
+    const hint = isErrno(error, 'ENOENT')
+      ? 'check the path'
+      : isErrno(error, 'EACCES')
+        ? 'run as a user who may read it'
+        : undefined;
+    const cause = isErrno(error, 'ENOENT')
+      ? 'no such file or device'
+      : isErrno(error, 'EACCES')
+        ? 'permission denied'
+        : error;
     throw new DatamoverError({ operation: OPERATION, subject: path, cause, ...(hint ? { hint } : {}) });
   }
   try {

@@ -36,7 +36,9 @@ export async function planTarget(path: string, bytes: number, force: boolean): P
     throw new DatamoverError({
       operation: OPERATION,
       subject: path,
-      cause: stats.isSymbolicLink() ? 'it is a symbolic link' : 'it is neither a regular file nor a block device',
+      cause: stats.isSymbolicLink()
+        ? 'it is a symbolic link'
+        : 'it is neither a regular file nor a block device',
       hint: 'name the file or device itself, or - for a pipe',
       kind: 'usage',
     });
@@ -93,7 +95,11 @@ export class ImageTarget {
         done += bytesWritten;
       }
     } catch (error) {
-      throw new DatamoverError({ operation: OPERATION, subject: this.#plan.path, ...explain(error, this.#plan) });
+      throw new DatamoverError({
+        operation: OPERATION,
+        subject: this.#plan.path,
+        ...explain(error, this.#plan),
+      });
     }
   }
 
@@ -135,11 +141,14 @@ function flagsFor(kind: TargetPlan['kind']): number {
 }
 
 function explain(error: unknown, plan: TargetPlan): { cause: unknown; hint?: string } {
-  if (isErrno(error, 'ENOSPC')) return { cause: 'no space left', hint: `free space: the image needs up to ${plan.bytes} bytes` };
+  if (isErrno(error, 'ENOSPC'))
+    return { cause: 'no space left', hint: `free space: the image needs up to ${plan.bytes} bytes` };
   if (isErrno(error, 'EFBIG')) return { cause: `this filesystem does not take files of ${plan.bytes} bytes` };
-  if (isErrno(error, 'EBUSY')) return { cause: 'the device is busy', hint: 'unmount it and stop what uses it' };
+  if (isErrno(error, 'EBUSY'))
+    return { cause: 'the device is busy', hint: 'unmount it and stop what uses it' };
   if (isErrno(error, 'ENOENT')) return { cause: 'the folder does not exist', hint: 'create it first' };
-  if (isErrno(error, 'EACCES')) return { cause: 'permission denied', hint: 'run as a user who may write there' };
+  if (isErrno(error, 'EACCES'))
+    return { cause: 'permission denied', hint: 'run as a user who may write there' };
   return { cause: error };
 }
 
