@@ -1,5 +1,5 @@
 import { constants, type Stats } from 'node:fs';
-import { lstat, open, unlink, type FileHandle } from 'node:fs/promises';
+import { open, realpath, stat, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DatamoverError, isErrno } from '../../errors.ts';
 import { imageSize } from './size.ts';
@@ -17,8 +17,10 @@ const ZEROS = Buffer.alloc(1 << 20);
  * Looks at the target of a restore and says what will happen to it. A file that exists is only taken with `force`; a device
  * must be large enough.
  */
-export async function planTarget(path: string, bytes: number, force: boolean): Promise<TargetPlan> {
-  const stats = await lstatOrMissing(path);
+export async function planTarget(named: string, bytes: number, force: boolean): Promise<TargetPlan> {
+  // Devices are mostly named by links (/dev/disk/by-id, /dev/mapper): what they lead to is what is opened later.
+  const path = await realpath(named).catch(() => named);
+  const stats = await statOrMissing(path);
   if (stats === undefined) return { path, bytes, kind: 'new-file' };
   if (stats.isBlockDevice()) {
     const room = imageSize(stats) ?? 0;
@@ -36,10 +38,8 @@ export async function planTarget(path: string, bytes: number, force: boolean): P
     throw new DatamoverError({
       operation: OPERATION,
       subject: path,
-      cause: stats.isSymbolicLink()
-        ? 'it is a symbolic link'
-        : 'it is neither a regular file nor a block device',
-      hint: 'name the file or device itself, or - for a pipe',
+      cause: 'it is neither a regular file nor a block device',
+      hint: 'name a file or a block device, or - for a pipe',
       kind: 'usage',
     });
   }
@@ -152,9 +152,9 @@ function explain(error: unknown, plan: TargetPlan): { cause: unknown; hint?: str
   return { cause: error };
 }
 
-async function lstatOrMissing(path: string): Promise<Stats | undefined> {
+async function statOrMissing(path: string): Promise<Stats | undefined> {
   try {
-    return await lstat(path);
+    return await stat(path);
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return undefined;
     throw new DatamoverError({ operation: OPERATION, subject: path, cause: error });
