@@ -253,6 +253,33 @@ describe('the index in memory', () => {
     expect(index.isLive('data', alone)).toBe(false);
   });
 
+  test('F-15 a mark in one file and the live copy in another find each other, in whatever order the files come', () => {
+    const old = pack(3);
+    const copy: Pack = { id: id(), blobs: old.blobs };
+    const files = [
+      { packs: [old] },
+      { packs: [copy] },
+      { packsToDelete: [{ ...old, time: '2026-11-20T00:00:00Z' }] },
+    ];
+    const orders = [
+      [0, 1, 2],
+      [0, 2, 1],
+      [1, 0, 2],
+      [1, 2, 0],
+      [2, 0, 1],
+      [2, 1, 0],
+    ];
+    for (const order of orders) {
+      const index = new MemoryIndex();
+      for (const at of order) index.addIndexFile(encodeIndexFile(files[at] ?? {}), 'x');
+      index.settleMarks();
+      for (const blob of old.blobs) {
+        expect(index.lookup('data', toBytes(blob.id))?.pack).toBe(copy.id);
+        expect(index.isLive('data', toBytes(blob.id))).toBe(true);
+      }
+    }
+  });
+
   test('F-15 blobs of a marked pack are claimed for storing again', () => {
     const one = pack(1);
     const raw = toBytes(one.blobs[0]?.id ?? '');

@@ -10,6 +10,7 @@ import {
   type TableMemory,
 } from './id-table.ts';
 import { SharedMutex } from './shared-mutex.ts';
+import { SparePlaces } from './spare-places.ts';
 import type { BlobLocation, BlobType, Pack } from './types.ts';
 
 /**
@@ -57,6 +58,7 @@ export class MemoryIndex implements BlobIndex {
   readonly #mutex: SharedMutex;
   readonly #blobs: IdTable;
   readonly #packs: IdTable;
+  readonly #spares = new SparePlaces();
   /** An id on its way into the tables, as bytes and as words. */
   readonly #idBytes = new Uint8Array(ID_LENGTH);
   readonly #id = new Uint32Array(this.#idBytes.buffer);
@@ -181,6 +183,16 @@ export class MemoryIndex implements BlobIndex {
     });
   }
 
+  /** To be called when the index files have been added: a mark in one file may concern a place from another. */
+  settleMarks(): void {
+    this.#locked(() => {
+      this.#spares.drain((number, pack, ...place) => {
+        if (this.#isMarked(this.#packOf(number)) && !this.#isMarked(pack))
+          this.#setPlace(number, pack, ...place);
+      });
+    });
+  }
+
   #scan(json: Uint8Array, subject: string, marked: boolean): void {
     let pack = 0;
     let wanted = false;
@@ -192,7 +204,7 @@ export class MemoryIndex implements BlobIndex {
         if (wanted) pack = this.#pack(id, marked);
       },
       blob: (_id, type, offset, length, uncompressedLength) => {
-        if (wanted) this.#place(type, pack, offset, length, uncompressedLength);
+        if (wanted) this.#place(type, pack, offset, length, uncompressedLength, this.#spares);
       },
     });
   }
@@ -207,20 +219,35 @@ export class MemoryIndex implements BlobIndex {
     return number + 1;
   }
 
-  /** Notes a place of the blob whose id lies in `#id`. */
-  #place(type: BlobType, pack: number, offset: number, length: number, uncompressedLength: number): void {
+  /** Notes a place of the blob whose id lies in `#id`. `spares` takes it where the blob has a good one already. */
+  #place(
+    type: BlobType,
+    pack: number,
+    offset: number,
+    length: number,
+    uncompressedLength: number,
+    spares?: SparePlaces,
+  ): void {
     let number = this.#blobs.find(this.#id, keyBit(type));
     if (number >= 0) {
-      const known = (this.#blobs.words[number * BLOB_STRIDE + PLACE] ?? 0) >>> PACK_SHIFT;
+      const known = this.#packOf(number);
       if (known === 0) Atomics.add(this.#control, PLACED, 1);
-      else if (known === pack || !this.#isMarked(known) || this.#isMarked(pack)) return;
+      else if (known === pack || this.#isMarked(pack)) return;
+      else if (!this.#isMarked(known)) {
+        spares?.add(number, pack, offset, length, uncompressedLength);
+        return;
+      }
     } else {
       number = this.#blobs.add(this.#id, keyBit(type));
       Atomics.add(this.#control, PLACED, 1);
     }
+    this.#setPlace(number, pack, offset, length, uncompressedLength);
+  }
+
+  #setPlace(number: number, pack: number, offset: number, length: number, uncompressedLength: number): void {
     const { words } = this.#blobs;
     const at = number * BLOB_STRIDE;
-    words[at + PLACE] = (pack << PACK_SHIFT) | keyBit(type);
+    words[at + PLACE] = (pack << PACK_SHIFT) | ((words[at + PLACE] ?? 0) & 1);
     words[at + OFFSET] = offset;
     words[at + LENGTH] = length;
     words[at + UNCOMPRESSED] = uncompressedLength;
@@ -231,8 +258,13 @@ export class MemoryIndex implements BlobIndex {
     return this.#blobs.find(this.#id, keyBit(type));
   }
 
+  /** The number of the pack in which a blob lies; 0 where it is only claimed. */
+  #packOf(number: number): number {
+    return (this.#blobs.words[number * BLOB_STRIDE + PLACE] ?? 0) >>> PACK_SHIFT;
+  }
+
   #isLive(number: number): boolean {
-    const pack = number < 0 ? 0 : (this.#blobs.words[number * BLOB_STRIDE + PLACE] ?? 0) >>> PACK_SHIFT;
+    const pack = number < 0 ? 0 : this.#packOf(number);
     return pack !== 0 && !this.#isMarked(pack);
   }
 

@@ -156,6 +156,21 @@ describe('blobs', () => {
     }
   });
 
+  test('F-18 are opened again before they are stored: what this machine gets wrong is found', () => {
+    let reads = 0;
+    // A bit of the key that is another one from the second look on, as bad memory would have it.
+    const failing = {
+      ...key,
+      get encrypt() {
+        return reads++ === 0 ? key.encrypt : key.encrypt.with(0, (key.encrypt[0] ?? 0) ^ 1);
+      },
+    };
+    expect(() => sealBlob(failing, 'data', Buffer.from('plain'))).toThrow(
+      /^store blob: it did not come back/,
+    );
+    expect(reads).toBe(2);
+  });
+
   test('F-17 a blob with another content than its id says is refused, however well it is sealed', () => {
     const { bytes } = sealBlob(key, 'data', Buffer.from('right'));
     const blob = { id: sha256(Buffer.from('wrong')), type: 'data' as const, uncompressedLength: 0 };

@@ -173,6 +173,7 @@ export class Repository {
       if (!vanished) break;
       await this.relist(['index'], signal);
     }
+    index.settleMarks();
     return index;
   }
 
