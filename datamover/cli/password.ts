@@ -66,8 +66,9 @@ export function terminalPrompt(
   if (!input.isTTY) return undefined;
   return (question) =>
     new Promise((resolve, reject) => {
-      output.write(question);
+      // Echo goes off before the question shows: who types at once is not seen either.
       input.setRawMode(true);
+      output.write(question);
       input.setEncoding('utf8');
       let typed = '';
       const finish = (settle: () => void): void => {

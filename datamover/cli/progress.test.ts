@@ -59,6 +59,19 @@ describe('progress', () => {
     });
   });
 
+  test('the rate is known from the first moment, also while nothing moves', () => {
+    const meter = new RateMeter();
+    expect(meter.measure(0, 0)).toBe(0);
+    expect(meter.measure(0.5, 100)).toBe(200);
+    expect(meter.measure(1, 100)).toBe(100);
+  });
+
+  test('what is read is not yet stored', () => {
+    const { parts, record } = new TransferStatus('backup').describe({ ...half, doneBytes: 2 ** 30 }, 4);
+    expect(parts.slice(0, 3)).toEqual(['100.0 %', '1.0 GiB of 1.0 GiB', 'finishing']);
+    expect(record).toMatchObject({ phase: 'finishing', percent_done: 1 });
+  });
+
   test('a stream of unknown length has neither percent nor estimate', () => {
     const { parts, record } = new TransferStatus('backup').describe(stream, 4);
     expect(parts[0]).toBe('512.0 MiB');

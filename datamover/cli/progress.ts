@@ -92,7 +92,7 @@ export function progressFps(env: NodeJS.ProcessEnv): number | undefined {
 
 /** Bytes a second over the last ten seconds: quick enough to show a stall, calm enough for an estimate. */
 export class RateMeter {
-  readonly #samples: { readonly seconds: number; readonly bytes: number }[] = [];
+  readonly #samples: { readonly seconds: number; readonly bytes: number }[] = [{ seconds: 0, bytes: 0 }];
 
   /** Notes the bytes done after so many seconds, answers with the rate now. */
   measure(seconds: number, bytes: number): number {
@@ -101,7 +101,6 @@ export class RateMeter {
       this.#samples.shift();
     const oldest = this.#samples[0];
     const span = seconds - (oldest?.seconds ?? seconds);
-    if (span <= 0) return seconds > 0 ? bytes / seconds : 0;
-    return Math.max(0, bytes - (oldest?.bytes ?? 0)) / span;
+    return span <= 0 ? 0 : Math.max(0, bytes - (oldest?.bytes ?? 0)) / span;
   }
 }

@@ -26,13 +26,16 @@ export class TransferStatus {
     const { totalBytes: total, doneBytes: done } = progress;
     const rate = this.#meter.measure(seconds, done);
     const fraction = total === undefined || total === 0 ? undefined : done / total;
+    // Everything is read, and the last of it is on its way to the store.
+    const ending = total !== undefined && done >= total;
+    const phase = ending ? 'finishing' : progress.phase;
     const left = total === undefined || rate <= 0 ? undefined : Math.max(0, total - done) / rate;
     return {
       parts: [
         ...(fraction === undefined ? [] : [formatPercent(fraction)]),
         total === undefined ? formatBytes(done) : `${formatBytes(done)} of ${formatBytes(total)}`,
-        progress.phase === 'transferring' ? `${formatBytes(rate)}/s` : progress.phase,
-        ...(left === undefined || progress.phase !== 'transferring' ? [] : [`${formatClock(left)} left`]),
+        phase === 'transferring' ? `${formatBytes(rate)}/s` : phase,
+        ...(left === undefined || phase !== 'transferring' ? [] : [`${formatClock(left)} left`]),
         ...this.#amounts(progress),
       ],
       record: {
@@ -41,7 +44,7 @@ export class TransferStatus {
         ...(fraction === undefined ? {} : { percent_done: Math.min(1, fraction) }),
         ...(total === undefined ? {} : { total_bytes: total }),
         [this.#verb === 'backup' ? 'bytes_done' : 'bytes_restored']: done,
-        phase: progress.phase,
+        phase,
         bytes_per_second: Math.round(rate),
         ...(this.#verb === 'backup'
           ? {

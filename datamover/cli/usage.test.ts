@@ -237,6 +237,12 @@ const BAD_INPUTS: readonly BadInput[] = [
     sentence: 'use --force',
   },
   {
+    why: 'a restore into a folder that is not there',
+    args: ['restore', 'latest', '--volume', 'shop/db', '--to', 'file:/nowhere/out'],
+    code: 1,
+    sentence: 'restore to /nowhere/out: the folder does not exist',
+  },
+  {
     why: 'verifying a pipe',
     args: ['restore', 'latest', '--to', '-', '--verify'],
     code: 1,

@@ -22,11 +22,12 @@ interface RestoreOptions extends FilterOptions {
 const EXAMPLES = `
 Examples:
   datamover restore latest --volume shop/db --to file:/var/lib/vm/disk.img --verify
-  datamover restore 3f2a81c0 --to file:/dev/zvol/tank/pvc-1 --force
+  datamover restore 3f2a81c0 --to file:/dev/zvol/tank/pvc-1
   datamover restore latest --volume shop/files --to - | zfs receive tank/files
   datamover restore latest~1 --volume shop/db --to file:yesterday.img
 
-A new file is made sparse: zeros take no space. A file or device that is there already is written over only with --force.
+A new file is made sparse: zeros take no space. An existing file is written over only with --force, a block device if it is
+large enough and nobody uses it.
 Every block is checked against its SHA-256 before it is written; --verify reads the target back and checks it once more.`;
 
 export const verb: Verb = {
@@ -37,7 +38,7 @@ export const verb: Verb = {
       .option('--to <target>', 'file:PATH, or - for standard output (required)', parseTarget)
       .option('--verify', 'read the target back and compare')
       .option('--no-sparse', 'write zeros out, also into a new file')
-      .option('-f, --force', 'write over an existing file or device')
+      .option('-f, --force', 'write over an existing file')
       .option('--overwrite', 'the same as --force')
       .addHelpText('after', EXAMPLES)
       .action((snapshot: string, options: RestoreOptions) =>
