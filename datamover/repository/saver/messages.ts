@@ -45,5 +45,7 @@ export type WorkerMessage =
   | { readonly kind: 'failed'; readonly operation: string; readonly cause: string };
 
 export type ReaderMessage =
+  /** The program that is being read, for as long as the thread lives. */
+  | { readonly kind: 'producer'; readonly pid: number }
   | { readonly kind: 'end'; readonly bytes: number; readonly blobs: number }
   | { readonly kind: 'failed'; readonly operation: string; readonly cause: string };

@@ -50,6 +50,7 @@ function readSome(fd: number, space: Buffer): number {
 /** Runs the producer in this thread; a backup of it only counts if it ends with status 0. */
 async function readProgram(file: string, args: readonly string[], cutter: SlabCutter): Promise<void> {
   const program = await startProgram({ file, args, operation: 'read the output of' });
+  if (parentPort) send(parentPort, { kind: 'producer', pid: program.pid });
   parentPort?.once('message', () => void program.stop());
   for await (const chunk of program.stdout as AsyncIterable<Buffer>) {
     for (let from = 0; from < chunk.length;) {

@@ -149,10 +149,25 @@ class Job {
     const start: ReaderStart = { arena: this.#arena, control: this.control.handle, input, cut };
     let totals = { bytes: 0, blobs: 0 };
     this.#threads.start<ReaderMessage>(new URL('./reader-thread.js', import.meta.url), start, (message) => {
-      totals = message;
+      if (message.kind === 'producer') this.#endWithUs(message.pid);
+      else totals = message;
     });
     this.#input = input;
     return () => totals;
+  }
+
+  /** A process that is ended at once takes its producer along, which may not listen to anything gentler. */
+  #endWithUs(pid: number): void {
+    const kill = (): void => {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended by itself.
+      }
+    };
+    process.once('exit', kill);
+    const forget = (): void => void process.off('exit', kill);
+    this.#threads.finished().then(forget, forget);
   }
 
   run(totals: () => { bytes: number; blobs: number }): Save {
