@@ -92,7 +92,8 @@ export async function rewriteIndex(
         await writer.add(pack);
       }
     }
-    run.onProgress?.({ step: 'index', done: ++done, total });
+    done++;
+    run.onProgress?.({ step: 'index', done, total });
   }
   await writer.flush();
   if (done < replaced.size) {
@@ -106,7 +107,8 @@ export async function rewriteIndex(
     run.signal?.throwIfAborted();
     job.lock.assertHeld();
     await repository.files.remove('index', id);
-    run.onProgress?.({ step: 'index', done: ++done, total });
+    done++;
+    run.onProgress?.({ step: 'index', done, total });
   }
 }
 

@@ -137,7 +137,8 @@ export async function executeRepairIndex(
   for await (const pack of inFlight(plan.read, repository.store.concurrency, readHeader)) {
     if (typeof pack === 'string') unreadable.push(pack);
     else await add(pack);
-    options.onProgress?.({ done: ++done, total: plan.read.length });
+    done++;
+    options.onProgress?.({ done, total: plan.read.length });
   }
   await write();
   for (const id of supersedes) await repository.files.remove('index', id);

@@ -32,7 +32,7 @@ const FOLDER_BIT = 0x80000000;
 const FILE_MODE = 0o600;
 const FOLDER_MODE = FOLDER_BIT + 0o700;
 /** The same time and owner for every node: only then do two backups share the trees of what did not change. */
-const FIXED_TIME = '1970-01-01T00:00:00Z';
+export const FIXED_TIME = '1970-01-01T00:00:00Z';
 
 export function fileNode(name: string, size: number, content: readonly Id[]): TreeNode {
   return { name, type: 'file', mode: FILE_MODE, size, content };
