@@ -1,0 +1,94 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { readFile } from 'node:fs/promises';
+import { describePeers } from '../../e2e/servers/describe-peers.ts';
+import { startMinio } from '../../e2e/servers/minio.ts';
+import { makeBucket, s3Environment, type S3Server } from '../../e2e/servers/s3-server.ts';
+import { Workbench } from './testing/command.ts';
+
+describePeers(['minio', 'openssl'], 'a repository in a bucket, over TLS', () => {
+  let bench: Workbench;
+  let server: S3Server;
+  let env: Record<string, string>;
+  let location: string;
+
+  beforeAll(async () => {
+    bench = await Workbench.create();
+    server = await startMinio({ tls: true });
+    location = `s3:${server.endpoint}/${await makeBucket(server)}/some/prefix`;
+    env = { ...s3Environment(server), RESTIC_REPOSITORY: location };
+    await bench.image('disk.img', 20);
+    await bench.json(['init'], { env });
+  });
+  afterAll(async () => {
+    await server.stop();
+    await bench.remove();
+  });
+
+  test('a volume goes there and comes back', async () => {
+    const lines = await bench.json(['backup', `file:${bench.path('disk.img')}`, '--volume', 'shop/db'], {
+      env,
+    });
+    expect(lines.at(-1)).toMatchObject({ message_type: 'summary', data_added: 20 << 20 });
+    const out = bench.path('out.img');
+    await bench.json(['restore', 'latest', '--to', `file:${out}`, '--verify'], { env });
+    expect((await readFile(out)).equals(await readFile(bench.path('disk.img')))).toBe(true);
+    expect((await bench.run(['check', '--read-data'], { env })).status).toBe(0);
+  });
+
+  test('settings of the store: region, bucket lookup, --cacert', async () => {
+    const cacert = env['RESTIC_CACERT'] ?? '';
+    const rest = { ...env, AWS_DEFAULT_REGION: undefined, RESTIC_CACERT: undefined };
+    const settings = [
+      '-o',
+      `s3.region=${server.region}`,
+      '-o',
+      's3.bucket-lookup=path',
+      '-o',
+      's3.connections=2',
+    ];
+    const { status } = await bench.run([...settings, '--cacert', cacert, 'snapshots'], { env: rest });
+    expect(status).toBe(0);
+  });
+
+  test.each<[string, { RESTIC_REPOSITORY?: string } & Record<string, string | undefined>, number, RegExp]>([
+    ['a certificate that nobody vouches for', { RESTIC_CACERT: undefined }, 1, /certificate/],
+    ['a wrong secret', { AWS_SECRET_ACCESS_KEY: 'wrong-wrong-wrong' }, 1, /^datamover: /],
+    ['a bucket that is not there', { RESTIC_REPOSITORY: 'NO-BUCKET' }, 10, /bucket/],
+    ['a bucket without a repository', { RESTIC_REPOSITORY: 'NO-PREFIX' }, 10, /there is no repository here/],
+    ['a wrong password', { RESTIC_PASSWORD: 'wrong' }, 12, /wrong password/],
+  ])('%s', async (_, change, code, sentence) => {
+    const place = change.RESTIC_REPOSITORY?.replace('NO-BUCKET', `s3:${server.endpoint}/no-such-bucket`);
+    const named =
+      place === undefined
+        ? change
+        : { RESTIC_REPOSITORY: place.replace('NO-PREFIX', `${location}/elsewhere`) };
+    const { status, stderr } = await bench.run(['snapshots'], { env: { ...env, ...named } });
+    expect(stderr).toMatch(sentence);
+    expect(stderr).toMatch(/^datamover: [^\n]+\n$/);
+    expect(stderr).not.toContain(server.secretKey);
+    expect(status).toBe(code);
+  });
+
+  test('limits are kept', async () => {
+    const started = performance.now();
+    const args = ['backup', `file:${bench.path('disk.img')}`, '--volume', 'shop/limited', '--force'];
+    await bench.image('disk.img', 6);
+    await bench.json([...args, '--limit-upload', '3072'], { env });
+    expect(performance.now() - started).toBeGreaterThan(1500);
+    const begun = performance.now();
+    await bench.json(
+      [
+        'restore',
+        'latest',
+        '--volume',
+        'shop/limited',
+        '--to',
+        `file:${bench.path('slow.img')}`,
+        '--limit-download',
+        '3072',
+      ],
+      { env },
+    );
+    expect(performance.now() - begun).toBeGreaterThan(1500);
+  });
+});
