@@ -86,7 +86,9 @@ export class BackupSession {
   async abandon(): Promise<void> {
     await this.#packer.abandon();
     this.#repository.index.releaseClaims();
-    if (!this.#dryRun) await this.#repository.flush();
+    if (this.#dryRun) return;
+    // Without the index file the next backup finds the packs by their headers; the failure that led here is the one to tell.
+    await this.#repository.flush().catch(() => undefined);
   }
 
   async #save(type: BlobType, plain: Uint8Array): Promise<Id> {

@@ -147,22 +147,23 @@ export class LockHandle {
   readonly #started: string;
   readonly #lost = new AbortController();
   #id: Id;
-  #refreshedAt: number;
+  /** By the clock of the day, which goes on while a machine sleeps, and by one that nobody sets. */
+  #refreshedAt: Moment;
   #timer: NodeJS.Timeout | undefined;
   #refreshing: Promise<void> = Promise.resolve();
 
-  private constructor(files: RepositoryFiles, mode: LockMode, version: string, id: Id, writtenAt: number) {
+  private constructor(files: RepositoryFiles, mode: LockMode, version: string, id: Id, writtenAt: Moment) {
     this.#files = files;
     this.mode = mode;
     this.#version = version;
     this.#id = id;
     this.#refreshedAt = writtenAt;
-    this.#started = new Date(writtenAt).toISOString();
+    this.#started = new Date(writtenAt.date).toISOString();
     this.#schedule(REFRESH_EVERY_MS);
   }
 
   static async create(files: RepositoryFiles, mode: LockMode, version: string): Promise<LockHandle> {
-    const startedAt = Date.now();
+    const startedAt = now();
     const id = await files.save('locks', encodeLock(newLock(mode, version)));
     return new LockHandle(files, mode, version, id, startedAt);
   }
@@ -180,15 +181,14 @@ export class LockHandle {
   /** Fails once the lock is lost. Called before every write. */
   assertHeld(): void {
     // A machine that slept runs no timers, so the clock is asked too.
-    if (Date.now() - this.#refreshedAt > GIVE_UP_AFTER_MS)
-      this.#lose('it could not be refreshed for 25 minutes');
+    if (since(this.#refreshedAt) > GIVE_UP_AFTER_MS) this.#lose('it could not be refreshed for 25 minutes');
     this.#lost.signal.throwIfAborted();
   }
 
   /** Writes a lock file with the present time, then removes the old one. */
   async refresh(): Promise<void> {
     this.assertHeld();
-    const startedAt = Date.now();
+    const startedAt = now();
     const id = await this.#files.save('locks', encodeLock(newLock(this.mode, this.#version, this.#started)));
     const old = this.#id;
     this.#id = id;
@@ -219,7 +219,7 @@ export class LockHandle {
     } catch (error) {
       // Not swallowed: whoever writes sees it through `signal` and `assertHeld` as soon as it matters.
       if (this.#lost.signal.aborted) return;
-      if (Date.now() - this.#refreshedAt > GIVE_UP_AFTER_MS) this.#lose(error);
+      if (since(this.#refreshedAt) > GIVE_UP_AFTER_MS) this.#lose(error);
       else this.#schedule(RETRY_EVERY_MS);
     }
   }
@@ -235,4 +235,18 @@ export class LockHandle {
       }),
     );
   }
+}
+
+interface Moment {
+  readonly date: number;
+  readonly steady: number;
+}
+
+function now(): Moment {
+  return { date: Date.now(), steady: performance.now() };
+}
+
+/** Milliseconds since a moment; the larger where the clocks disagree. */
+function since({ date, steady }: Moment): number {
+  return Math.max(Date.now() - date, performance.now() - steady);
 }
