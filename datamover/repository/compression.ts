@@ -12,7 +12,7 @@ export const MAX_UNCOMPRESSED = 512 * 1024 * 1024;
 const TRUSTED_LENGTH = 16 * 1024 * 1024;
 
 /**
- * Zstandard levels. On mixed data level 2 stores 1.4 % more than restic's default at 40 % of its CPU, level 1 stores 6 % more
+ * Zstandard levels. On mixed data level 2 stores about 2 % more than restic's default at 40 % of its CPU, level 1 stores 6 % more
  * and level 9 as little as restic's `max` at 30 % of its CPU.
  */
 const LEVELS: Record<Exclude<Compression, 'off'>, number> = { fastest: 1, auto: 2, max: 9 };
@@ -25,13 +25,13 @@ export function zstdLevel(compression: Compression): number | undefined {
 }
 
 /**
- * Level 2 with a hash table that fits the L2 cache of a core: blobs of 1 MiB come out as small as at level 2, 7 % faster. Short
- * inputs keep zstd's own choice, which costs less to set up.
+ * Level 2 with a hash table that stays in the L1/L2 cache: on blobs of 1 MiB 10 % faster with its verification, 1.1 % larger (mixed
+ * and /usr data alike). Short inputs keep zstd's own choice, which costs less to set up.
  */
 const TUNED = {
   [constants.ZSTD_c_strategy]: constants.ZSTD_fast,
   [constants.ZSTD_c_windowLog]: 20,
-  [constants.ZSTD_c_hashLog]: 16,
+  [constants.ZSTD_c_hashLog]: 15,
   [constants.ZSTD_c_minMatch]: 6,
   [constants.ZSTD_c_targetLength]: 0,
 };
