@@ -42,7 +42,10 @@ export function compress(bytes: Uint8Array, level: number): Buffer<ArrayBuffer> 
   return zstdCompressSync(bytes, {
     // A chunk that holds the worst case spares zlib a second round and a concatenation.
     chunkSize: compressBound(bytes.length),
-    params: { [constants.ZSTD_c_compressionLevel]: level, ...(level === 2 && bytes.length > LONG ? TUNED : {}) },
+    params: {
+      [constants.ZSTD_c_compressionLevel]: level,
+      ...(level === 2 && bytes.length > LONG ? TUNED : {}),
+    },
     pledgedSrcSize: bytes.length,
   });
 }
