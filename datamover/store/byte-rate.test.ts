@@ -28,7 +28,7 @@ test('no sequence of pieces is faster than the rate, nor much slower', async () 
         const expected = (total / bytesPerSecond) * 1000;
         const took = await timeFor(rate, pieces);
         expect(took).toBeGreaterThanOrEqual(expected - 3);
-        expect(took).toBeLessThan(expected + 150);
+        expect(took).toBeLessThan(expected + 1000);
       },
     ),
     { numRuns: 15 },
@@ -63,7 +63,7 @@ test('a new rate is felt by those who wait already', async () => {
   const blocked = rate.take(1);
   rate.bytesPerSecond = undefined;
   await Promise.all([last, blocked]);
-  expect(performance.now() - begun).toBeLessThan(1000);
+  expect(performance.now() - begun).toBeLessThan(5000);
 });
 
 test('who gives up waiting is let go and charged nothing', async () => {
@@ -76,7 +76,7 @@ test('who gives up waiting is let go and charged nothing', async () => {
   await waiting;
   const begun = performance.now();
   await next;
-  expect(performance.now() - begun).toBeLessThan(1000);
+  expect(performance.now() - begun).toBeLessThan(5000);
 });
 
 test.each([0, -1, Number.NaN])('a rate of %d is refused', (bytesPerSecond) => {

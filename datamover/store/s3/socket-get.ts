@@ -12,8 +12,8 @@ import { Watch } from './watch.ts';
 const PACED_PIECE = 64 * 1024;
 
 /**
- * Fetches an object or a part of it by a socket of our own, which reads straight into the caller's memory: half the CPU time of
- * node:http (0.4 instead of 1 s per GiB). Undefined if the answer is of a kind that only node:http understands.
+ * Fetches an object or a part of it by a socket of our own, which reads straight into the caller's memory: a fifth of the CPU
+ * time of node:http (0.2 instead of 1 s per GiB; with TLS a third, 0.4 instead of 1.3). Undefined if the answer is of a kind that only node:http understands.
  */
 export async function socketGet(
   { sockets, stallMs, count }: Connection,
@@ -23,7 +23,7 @@ export async function socketGet(
   const head = requestHead(outline);
   for (let fresh = false; ; fresh = true) {
     stopIfAborted(outline.signal, outline.operation, outline.subject);
-    const socket = await sockets.take(outline.target, outline, fresh);
+    const socket = sockets.take(outline.target, fresh);
     count(outline.kind);
     const watch = new Watch(outline, stallMs, () => socket.destroy());
     const download = new Download(socket, outline, options, watch);

@@ -1,10 +1,6 @@
 import net from 'node:net';
 import tls from 'node:tls';
 
-import { cancelled } from '../failure.ts';
-import { Slots } from '../slots.ts';
-import type { Call } from './watch.ts';
-
 /** Room for the head of an answer and the body of an error. */
 const SCRATCH = 64 * 1024;
 
@@ -91,33 +87,33 @@ export interface Place {
   readonly port: number;
 }
 
+interface Idle {
+  readonly socket: KeptSocket;
+  readonly place: Place;
+  /** By `performance.now()`. */
+  readonly since: number;
+}
+
+/** A connection that rested longer is not used again: routers forget it without a word. Milliseconds. */
+export const LONGEST_REST_MS = 60_000;
+
 /** Kept connections; the one used last is taken first. */
 export class Sockets {
-  readonly #slots: Slots;
   readonly #options: { lookup: net.LookupFunction };
   readonly #secure: tls.ConnectionOptions | undefined;
-  readonly #idle: { readonly socket: KeptSocket; readonly place: Place }[] = [];
+  readonly #idle: Idle[] = [];
   readonly #open = new Set<KeptSocket>();
 
-  /** At most `connections` are in use at once. With `secure` they speak TLS. */
-  constructor(
-    connections: number,
-    options: { lookup: net.LookupFunction },
-    secure: tls.ConnectionOptions | undefined,
-  ) {
-    this.#slots = new Slots(connections);
+  /** With `secure` they speak TLS. */
+  constructor(options: { lookup: net.LookupFunction }, secure: tls.ConnectionOptions | undefined) {
     this.#options = options;
     this.#secure = secure;
   }
 
   /** A connection for one request, which `release` must give back. `fresh`: not one that was idle. */
-  async take(place: Place, call: Call, fresh: boolean): Promise<KeptSocket> {
-    if (!(await this.#slots.take(call.signal))) throw cancelled(call.operation, call.subject);
-    const at = fresh
-      ? -1
-      : this.#idle.findLastIndex((idle) => samePlace(idle.place, place) && idle.socket.isOpen);
-    const [idle] = at < 0 ? [] : this.#idle.splice(at, 1);
-    if (idle !== undefined) return idle.socket;
+  take(place: Place, fresh: boolean): KeptSocket {
+    const idle = fresh ? undefined : this.#takeIdle(place);
+    if (idle !== undefined) return idle;
     const made: KeptSocket = new KeptSocket(
       (onread) => this.#connect(place, onread),
       () => this.#forget(made),
@@ -129,9 +125,8 @@ export class Sockets {
   release(socket: KeptSocket, place: Place, reusable: boolean): void {
     if (reusable && socket.isOpen) {
       socket.rest();
-      this.#idle.push({ socket, place });
+      this.#idle.push({ socket, place, since: performance.now() });
     } else socket.destroy();
-    this.#slots.give();
   }
 
   close(): void {
@@ -146,6 +141,13 @@ export class Sockets {
       ...this.#secure,
       ...(net.isIP(host) === 0 ? { servername: host } : {}),
     });
+  }
+
+  #takeIdle(place: Place): KeptSocket | undefined {
+    const oldest = performance.now() - LONGEST_REST_MS;
+    for (const { socket, since } of this.#idle) if (since < oldest) socket.destroy();
+    const at = this.#idle.findLastIndex((idle) => samePlace(idle.place, place) && idle.socket.isOpen);
+    return at < 0 ? undefined : this.#idle.splice(at, 1)[0]?.socket;
   }
 
   #forget(socket: KeptSocket): void {

@@ -85,8 +85,10 @@ export class S3Store implements Store {
     try {
       await this.#signed('save', file, options.signal, async (signer, call) => {
         const headers = { 'Content-Length': content.length, 'Content-Type': 'application/octet-stream' };
-        const outline = this.#outline('PUT', file, signer, hash, headers, call);
-        await put(this.#connection, outline, content, options.pace);
+        await this.#connection.inTurn(call, () => {
+          const outline = this.#outline('PUT', file, signer, hash, headers, call);
+          return put(this.#connection, outline, content, options.pace);
+        });
       });
     } catch (error) {
       if (!this.#wantsChecksum(error)) throw this.#explainMismatch(error, file, content);
@@ -98,13 +100,13 @@ export class S3Store implements Store {
   async load(file: FileHandle, options: LoadOptions = {}): Promise<Uint8Array> {
     // HTTP has no empty range: only whether the offset is within the file is left to find out.
     if (options.range?.length === 0) return this.#loadNothing(file, options);
-    return this.#signed('load', file, options.signal, async (signer, call) => {
-      const outline = this.#outline('GET', file, signer, EMPTY_SHA256, rangeHeader(options.range), call);
-      return (
-        (await socketGet(this.#connection, outline, options)) ??
-        (await get(this.#connection, outline, options))
-      );
-    });
+    return this.#signed('load', file, options.signal, (signer, call) =>
+      this.#connection.inTurn(call, async () => {
+        const outline = this.#outline('GET', file, signer, EMPTY_SHA256, rangeHeader(options.range), call);
+        const loaded = await socketGet(this.#connection, outline, options);
+        return loaded ?? (await get(this.#connection, outline, options));
+      }),
+    );
   }
 
   async stat(file: FileHandle, signal?: AbortSignal): Promise<FileInfo> {
