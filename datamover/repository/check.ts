@@ -14,7 +14,7 @@ import { INDEXED, LISTED, type PackTable } from './pack-table.ts';
 import { effectivePacks } from './prune-job.ts';
 import { measureUsage, type IndexDocument } from './prune-usage.ts';
 import type { Repository } from './repository.ts';
-import type { TreeNode } from './tree.ts';
+import { FIXED_TIME, type TreeNode } from './tree.ts';
 import { childPath, walkTrees, type TreePlace } from './tree-walk.ts';
 import type { Id, Pack } from './types.ts';
 
@@ -231,9 +231,11 @@ class Check {
       length += location.uncompressedLength || location.length - SEAL_OVERHEAD;
     }
     const size = node.size ?? 0;
-    if (!Number.isNaN(length) && length !== size) {
-      this.problems.damage(`${path} is damaged: it has ${size} bytes, its blobs have ${length}`);
-    }
+    if (Number.isNaN(length) || length === size) return;
+    const sentence = `${path} has ${size} bytes, its blobs have ${length}`;
+    // Restic stores a file that grows while it is read just so, and lets it pass; nothing of ours ever looks like that.
+    if (node.mtime === FIXED_TIME) this.problems.damage(`${sentence}: it is damaged`);
+    else this.problems.untidy(`${sentence}: it changed while it was backed up`);
   }
 
   #pack(packs: PackTable, row: number): void {

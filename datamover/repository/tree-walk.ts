@@ -89,7 +89,8 @@ export async function walkTrees(
         running.add(task);
         if (running.size >= concurrency) break;
       }
-      await Promise.race(running);
+      // A race of none would never end: all that was waiting may have been met before.
+      if (running.size > 0) await Promise.race(running);
     }
   } finally {
     await Promise.allSettled(running);
