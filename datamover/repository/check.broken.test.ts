@@ -251,34 +251,40 @@ describePeers(['restic-current', 'restic-debian'], 'broken repositories', (curre
   }, 120_000);
   afterAll(() => scratch.remove());
 
-  test.each(Object.entries(CASES))('%s', async (name, expected) => {
-    const path = await scratch.copy('repository', name.replace(/\W+/g, '-'));
-    await harm(path, expected);
-    const ours = await ourCheck(path, false);
-    expect(ours).toEqual({ outcome: expected.ours, text: expect.stringMatching(expected.says ?? /^/) });
-    const restics = [new Restic(current, path), new Restic(debian, path)] as const;
-    const agreed = expected.restic ?? expected.ours;
-    const lock = expected.locks === true ? [] : ['--no-lock'];
-    const verdicts = await Promise.all(restics.map((restic) => resticCheck(restic, lock)));
-    expect(verdicts).toEqual([agreed, expected.oldRestic ?? agreed].map(saying));
-    if (expected.reading !== undefined) {
-      const { says } = expected.reading;
-      expect(await ourCheck(path, true)).toEqual({
-        outcome: expected.reading.ours,
-        text: expect.stringMatching(says),
-      });
-      const read = await Promise.all(restics.map((restic) => resticCheck(restic, [...lock, '--read-data'])));
-      expect(read).toEqual([expected.reading.ours, expected.reading.ours].map(saying));
-    }
-    if (expected.repaired !== undefined) {
-      await repairIndex(path);
-      expect((await ourCheck(path, expected.repaired === 'clean')).outcome).toBe(expected.repaired);
-      const again = await Promise.all(restics.map((restic) => resticCheck(restic, lock)));
-      expect(again).toEqual([expected.repaired, expected.repaired].map(saying));
-    }
-    await rm(path, { recursive: true });
-    // Old versions try for most of a minute to read a pack that is missing.
-  }, 180_000);
+  test.each(Object.entries(CASES))(
+    '%s',
+    async (name, expected) => {
+      const path = await scratch.copy('repository', name.replace(/\W+/g, '-'));
+      await harm(path, expected);
+      const ours = await ourCheck(path, false);
+      expect(ours).toEqual({ outcome: expected.ours, text: expect.stringMatching(expected.says ?? /^/) });
+      const restics = [new Restic(current, path), new Restic(debian, path)] as const;
+      const agreed = expected.restic ?? expected.ours;
+      const lock = expected.locks === true ? [] : ['--no-lock'];
+      const verdicts = await Promise.all(restics.map((restic) => resticCheck(restic, lock)));
+      expect(verdicts).toEqual([agreed, expected.oldRestic ?? agreed].map(saying));
+      if (expected.reading !== undefined) {
+        const { says } = expected.reading;
+        expect(await ourCheck(path, true)).toEqual({
+          outcome: expected.reading.ours,
+          text: expect.stringMatching(says),
+        });
+        const read = await Promise.all(
+          restics.map((restic) => resticCheck(restic, [...lock, '--read-data'])),
+        );
+        expect(read).toEqual([expected.reading.ours, expected.reading.ours].map(saying));
+      }
+      if (expected.repaired !== undefined) {
+        await repairIndex(path);
+        expect((await ourCheck(path, expected.repaired === 'clean')).outcome).toBe(expected.repaired);
+        const again = await Promise.all(restics.map((restic) => resticCheck(restic, lock)));
+        expect(again).toEqual([expected.repaired, expected.repaired].map(saying));
+      }
+      await rm(path, { recursive: true });
+      // Old versions try for most of a minute to read a pack that is missing.
+    },
+    180_000,
+  );
 
   test('a wrong password is neither damage nor a missing repository', async () => {
     await expect(openLocal(scratch.join('repository'), 'wrong')).rejects.toMatchObject({
