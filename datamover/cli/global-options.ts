@@ -55,9 +55,13 @@ function option(group: string, flags: string, description: string): Option {
   return new Option(flags, description).helpGroup(group);
 }
 
+export function helpOption(group = 'Options:'): Option {
+  return option(group, '-h, --help', 'this text');
+}
+
 /** Adds the global options: shown on the program, hidden (yet understood, also in `-nq`) on its verbs. */
 export function addGlobalOptions(command: Command, hidden: boolean): void {
-  command.addHelpOption(option(hidden ? 'Options:' : OUTPUT, '-h, --help', 'this text'));
+  command.addHelpOption(helpOption(hidden ? 'Options:' : OUTPUT));
   for (const one of globalOptions()) command.addOption(hidden ? one.hideHelp() : one);
 }
 

@@ -1,6 +1,6 @@
 import { Command, CommanderError, Help } from 'commander';
 import { DatamoverError } from '../errors.ts';
-import { addGlobalOptions, readGlobalOptions } from './global-options.ts';
+import { addGlobalOptions, helpOption, readGlobalOptions } from './global-options.ts';
 import type { Interrupt } from './interrupt.ts';
 import { Output, type Stream } from './output.ts';
 import type { Verb } from './verb.ts';
@@ -80,7 +80,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
     await program.parseAsync(spellOut(argv), { from: 'user' });
   } catch (error) {
     if (!isCommanderError(error)) throw error;
-    if (error.exitCode !== 0) throw asUsageError(error);
+    if (error.exitCode !== 0) throw asUsageError(error, argv);
   }
 }
 
@@ -99,6 +99,7 @@ function prepare(command: Command, verb: Verb, options: ProgramOptions): void {
   command.hook('preAction', (_, leaf) => {
     running = leaf;
   });
+  command.helpCommand(false).addHelpOption(helpOption());
   for (const leaf of command.commands.length > 0 ? command.commands : [command]) {
     addGlobalOptions(leaf, true);
     leaf.addHelpText(
@@ -124,12 +125,17 @@ function isCommanderError(error: unknown): error is CommanderError {
   return error instanceof CommanderError;
 }
 
-function asUsageError(error: CommanderError): DatamoverError {
-  const [cause = '', advice] = error.message.replace(/^error: /, '').split('\n');
+function asUsageError(error: CommanderError, argv: readonly string[]): DatamoverError {
+  const verb = VERBS.find(([name]) => argv.includes(name))?.[0];
+  const [cause = '', advice] =
+    // A verb with verbs of its own, and none of them named.
+    error.code === 'commander.help'
+      ? [`${verb ?? 'it'} wants to know what to do`]
+      : error.message.replace(/^error: /, '').split('\n');
   return new DatamoverError({
     operation: 'understand the command line',
     cause: cause.replace(/\.$/, ''),
-    hint: advice?.replace(/^\(|\)$/g, '') ?? "see 'datamover --help'",
+    hint: advice?.replace(/^\(|\)$/g, '') ?? `see 'datamover ${verb === undefined ? '' : `${verb} `}--help'`,
     kind: 'usage',
   });
 }

@@ -21,6 +21,12 @@ const BAD_INPUTS: readonly BadInput[] = [
     sentence: "unknown command 'bakup' (Did you mean backup?)",
   },
   {
+    why: 'half a verb',
+    args: ['key'],
+    code: 1,
+    sentence: "key wants to know what to do (see 'datamover key --help')",
+  },
+  {
     why: 'an unknown option',
     args: ['snapshots', '--lastest', '1'],
     code: 1,

@@ -35,6 +35,8 @@ finish() {
 }
 trap finish EXIT
 cd "$here"
+# Nothing of your own settings finds its way in here.
+unset "${!RESTIC_@}" "${!AWS_@}"
 started=$SECONDS
 
 step "1. A disk: $SIZE_MIB MiB, ext4, with files on it"
