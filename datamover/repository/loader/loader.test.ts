@@ -111,7 +111,12 @@ describe('loadReads', () => {
     if (first === undefined || second === undefined) throw new Error('too few blobs');
     const reads = planReads([{ ...first, id: second.id }], READ_LIMITS);
     let delivered = 0;
-    const loading = loadReads(source(), reads, { ordered: true, deliver: async () => void delivered++ });
+    const loading = loadReads(source(), reads, {
+      ordered: true,
+      deliver: async () => {
+        delivered++;
+      },
+    });
     await expect(loading).rejects.toThrow(/SHA-256/);
     expect(delivered).toBe(0);
   });
@@ -123,7 +128,9 @@ describe('loadReads', () => {
       let asked = 0;
       const reads = planReads([{ ...first, location: { ...first.location, ...change } }], READ_LIMITS);
       const loading = loadReads(
-        source(() => void asked++),
+        source(() => {
+          asked++;
+        }),
         reads,
         { ordered: true, deliver: async () => undefined },
       );

@@ -45,6 +45,7 @@ export class SlabCutter {
 
   /** Free memory in the current slab, never empty; undefined once the job has stopped. */
   space(): Buffer | undefined {
+    if (this.#control.stopped) return undefined;
     if (!this.#used && !this.#openSlab(0)) return undefined;
     if (this.#end === this.#slabEnd && !this.#nextSlab()) return undefined;
     return this.#bytes.subarray(this.#end, this.#slabEnd);

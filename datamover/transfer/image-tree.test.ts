@@ -1,0 +1,105 @@
+import { describe, expect, test } from '@jest/globals';
+import { sha256, toBytes } from '../repository/id.ts';
+import { CELL_BYTES, type CellRun } from '../repository/saver/saver.ts';
+import { decodeTree } from '../repository/tree.ts';
+import { ImageTree, zeroBlobId } from './image-tree.ts';
+import { CELLS_PER_SEGMENT, SEGMENT_BYTES } from './layout.ts';
+
+const ZERO = zeroBlobId(CELL_BYTES);
+
+interface Segment {
+  readonly name: string;
+  readonly bytes: number;
+  readonly content: readonly string[];
+}
+
+/** Builds the tree of an image whose cells `runs` hold `idOf(cell)`, set in a scattered order, and reads it again. */
+async function build(
+  imageBytes: number,
+  runs: readonly CellRun[],
+  idOf: (cell: number) => string,
+): Promise<{ segments: Segment[]; saved: number }> {
+  const trees = new Map<string, Uint8Array>();
+  let saved = 0;
+  const tree = new ImageTree(imageBytes, runs, async (bytes) => {
+    saved++;
+    const id = sha256(bytes);
+    trees.set(id, bytes);
+    return id;
+  });
+  const cells = runs.flatMap(({ first, count }) => Array.from({ length: count }, (_, i) => first + i));
+  const stride = 7919;
+  for (let i = 0; i < cells.length; i++) {
+    const cell = cells[(i * stride) % cells.length] ?? 0;
+    tree.set(cell, toBytes(idOf(cell)));
+  }
+  const load = (id: string | undefined) => decodeTree(trees.get(id ?? '') ?? Buffer.of(), 'tree');
+  const segments = load(await tree.finish()).map(({ name, subtree }) => {
+    const [data, ...others] = load(subtree);
+    expect(others).toEqual([]);
+    expect(data?.name).toBe('data');
+    return { name, bytes: data?.size ?? 0, content: data?.content ?? [] };
+  });
+  return { segments, saved };
+}
+
+const idOf = (cell: number): string => sha256(Buffer.from(`cell ${cell}`));
+
+describe('ImageTree', () => {
+  test('an empty image has no segments', async () => {
+    expect((await build(0, [], idOf)).segments).toEqual([]);
+  });
+
+  test('a short last cell has its own id, the segment its own size', async () => {
+    const bytes = SEGMENT_BYTES + 2 * CELL_BYTES + 100;
+    const last = CELLS_PER_SEGMENT + 2;
+    const { segments } = await build(
+      bytes,
+      [
+        { first: 3, count: 2 },
+        { first: last, count: 1 },
+      ],
+      idOf,
+    );
+    expect(segments.map(({ name, bytes }) => ({ name, bytes }))).toEqual([
+      { name: '000000', bytes: SEGMENT_BYTES },
+      { name: '000001', bytes: 2 * CELL_BYTES + 100 },
+    ]);
+    expect(segments[0]?.content.length).toBe(CELLS_PER_SEGMENT);
+    expect(segments[0]?.content.slice(2, 6)).toEqual([ZERO, idOf(3), idOf(4), ZERO]);
+    expect(segments[1]?.content).toEqual([ZERO, ZERO, idOf(last)]);
+  });
+
+  test('all whole holes are one tree, saved once; a hole that ends short is its own', async () => {
+    const bytes = 50 * SEGMENT_BYTES + 3 * CELL_BYTES;
+    const { segments, saved } = await build(bytes, [{ first: 20 * CELLS_PER_SEGMENT, count: 1 }], idOf);
+    expect(segments.length).toBe(51);
+    expect(segments.at(-1)).toEqual({ name: '000050', bytes: 3 * CELL_BYTES, content: [ZERO, ZERO, ZERO] });
+    expect(segments[7]?.content).toEqual(Array.from({ length: CELLS_PER_SEGMENT }, () => ZERO));
+    expect(segments[20]?.content[0]).toBe(idOf(20 * CELLS_PER_SEGMENT));
+    // The segment with data, the hole, the short hole, the image.
+    expect(saved).toBe(4);
+  });
+
+  test('segments go out as soon as they are complete, not at the end', async () => {
+    let saved = 0;
+    const tree = new ImageTree(
+      3 * SEGMENT_BYTES,
+      [{ first: 0, count: 3 * CELLS_PER_SEGMENT }],
+      async (bytes) => {
+        saved++;
+        return sha256(bytes);
+      },
+    );
+    for (let cell = 0; cell < 2 * CELLS_PER_SEGMENT + 5; cell++) tree.set(cell, toBytes(idOf(cell)));
+    expect(saved).toBe(2);
+  });
+
+  test('a tree that cannot be saved fails the image', async () => {
+    const tree = new ImageTree(CELL_BYTES, [{ first: 0, count: 1 }], async () => {
+      throw new Error('the store is full');
+    });
+    tree.set(0, toBytes(idOf(0)));
+    await expect(tree.finish()).rejects.toThrow('the store is full');
+  });
+});
