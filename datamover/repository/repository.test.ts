@@ -19,10 +19,12 @@ const MIB = 1024 * 1024;
 class WatchedStore extends MemoryStore {
   steps: string[] = [];
   broken: FileType | undefined;
+  hold: { readonly type: FileType; readonly until: Promise<unknown> } | undefined;
 
   override async save(file: FileHandle, content: Uint8Array, options?: SaveOptions): Promise<void> {
     this.steps.push(`save ${file.type}`);
     if (file.type === this.broken) throw new DatamoverError({ operation: 'save', cause: 'disk full' });
+    if (file.type === this.hold?.type) await this.hold.until;
     return super.save(file, content, options);
   }
 
@@ -158,6 +160,33 @@ describe('order', () => {
     store.broken = undefined;
     const id = await backUp(repository, [content]);
     expect(Buffer.from(await readBack(await reopen(), id)).equals(content)).toBe(true);
+  });
+
+  test('F-19 a snapshot waits for an index file that is under way', async () => {
+    const repository = await init();
+    await repository.loadIndex();
+    const slow = Promise.withResolvers<undefined>();
+    store.hold = { type: 'index', until: slow.promise };
+    const blobs = Array.from({ length: 50_000 }, (_, i) => ({
+      id: sha256(Buffer.from(String(i))),
+      type: 'data' as const,
+      offset: i,
+      length: 1,
+      uncompressedLength: 0,
+    }));
+    store.steps = [];
+    // Not awaited: a pack large enough for an index file of its own.
+    const packs = repository.addPack({ id: 'ab'.repeat(32), blobs });
+    const snapshot = repository.saveSnapshot({
+      time: '2026-11-20T12:00:00Z',
+      tree: 'ab'.repeat(32),
+      paths: [],
+    });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(store.writes).toEqual(['save index']);
+    slow.resolve(undefined);
+    await Promise.all([packs, snapshot]);
+    expect(store.writes).toEqual(['save index', 'save snapshots']);
   });
 
   test('opening and locking cost two listings', async () => {

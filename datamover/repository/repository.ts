@@ -73,6 +73,7 @@ export class Repository {
   #unindexed: Pack[] = [];
   #unindexedBlobs = 0;
   #indexedAt = Date.now();
+  #indexing: Promise<void> = Promise.resolve();
   #lookedAgainAt = 0;
   #lock: LockHandle | undefined;
   readonly #packer: Packer;
@@ -130,6 +131,9 @@ export class Repository {
     if (this.#lock !== undefined) throw new Error('this repository is locked by us already');
     const acquired = await acquireLock(this, mode, programVersion(), signal);
     this.#listing = new Map([...this.#listing, ...acquired.listing]);
+    // An index from before may name packs that were marked and swept since, with no trace left of either.
+    this.#index = undefined;
+    this.#indexed.clear();
     this.#lock = acquired.handle;
     return acquired;
   }
@@ -162,8 +166,10 @@ export class Repository {
     const index = (this.#index ??= new MemoryIndex());
     for (let attempt = 0; attempt < 3; attempt++) {
       const files = this.listed('index').filter((file) => !this.#indexed.has(file.name));
-      // About 54 bytes of an index file for each blob, of the blobs that real repositories hold.
-      index.reserve(index.entryCount + Math.ceil(files.reduce((sum, file) => sum + file.size, 0) / 54));
+      // Real index files have 54 bytes for each blob, or 158 without compression; a little less room than needed costs nothing.
+      const bytesPerBlob = this.config.version === 1 ? 170 : 60;
+      const bytes = files.reduce((sum, file) => sum + file.size, 0);
+      index.reserve(index.entryCount + Math.ceil(bytes / bytesPerBlob));
       let vanished = false;
       for await (const { id, json } of this.files.loadAll('index', files, { onProblem, signal })) {
         if (json === undefined) vanished = true;
@@ -334,7 +340,14 @@ export class Repository {
     });
   }
 
+  /** One write after the other: who flushes waits for those under way, and takes up what a failed one left. */
   async #writeIndex(): Promise<void> {
+    const written = this.#indexing.then(() => this.#writeUnindexed());
+    this.#indexing = written.catch(() => undefined);
+    return written;
+  }
+
+  async #writeUnindexed(): Promise<void> {
     const packs = this.#unindexed;
     if (packs.length === 0) return;
     this.#unindexed = [];
