@@ -58,7 +58,7 @@ export async function benchIndex(bench: Bench): Promise<void> {
 }
 
 async function writeIndex(location: string, blobs: number): Promise<void> {
-  const store = openStore(location);
+  const store = await openStore(location);
   const repository = await Repository.open(store, PASSWORD);
   try {
     await repository.lock('shared');

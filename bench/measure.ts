@@ -31,6 +31,13 @@ const TO_PIPE = '"$@" <"$BENCH_STDIN" | cat >/dev/null';
 
 /** Settings of the caller that would make two machines, or two programs, differ. */
 const NEUTRAL = {
+  ...{
+    NODE_EXTRA_CA_CERTS: undefined,
+    AWS_CA_BUNDLE: undefined,
+    AWS_SESSION_TOKEN: undefined,
+    AWS_PROFILE: undefined,
+    AWS_REGION: undefined,
+  },
   ...{ GOMAXPROCS: undefined, GOGC: undefined, NODE_OPTIONS: undefined, UV_THREADPOOL_SIZE: undefined },
   ...{ RESTIC_COMPRESSION: undefined, RESTIC_PACK_SIZE: undefined, RESTIC_READ_CONCURRENCY: undefined },
   ...{ RESTIC_PASSWORD_FILE: undefined, RESTIC_PASSWORD_COMMAND: undefined },

@@ -6,7 +6,7 @@ import { Repository } from '../datamover/repository/repository.ts';
 import { openStore } from '../datamover/store/location.ts';
 
 const location = process.env['RESTIC_REPOSITORY'] ?? '';
-const store = openStore(location);
+const store = await openStore(location);
 const repository = await Repository.open(store, process.env['RESTIC_PASSWORD'] ?? '');
 const index = await repository.loadIndex();
 const { blobs, packs } = index.share();

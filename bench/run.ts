@@ -18,8 +18,9 @@ async function main(settings: Settings): Promise<void> {
   sweep();
   const loadBefore = load();
   const scratch = await scratchDirectory('bench');
+  const bench = new Bench(settings, scratch);
+  let text = '';
   try {
-    const bench = new Bench(settings, scratch);
     await benchLocal(bench, 'random');
     await benchLocal(bench, 'mixed');
     if (bench.wants('minio')) await benchMinio(bench, false);
@@ -28,21 +29,22 @@ async function main(settings: Settings): Promise<void> {
     await bench.remove(...bench.volumes());
     await benchSparse(bench);
     await benchIndex(bench);
-
-    const report = {
-      machine: describeMachine(new Date(), loadBefore),
-      rounds: settings.rounds,
-      results: bench.results,
-    };
-    const text = formatReport(report);
-    console.log(text);
-    if (settings.json !== undefined) {
-      await writeFile(settings.json, `${JSON.stringify({ ...report, settings }, null, 2)}\n`);
-    }
-    if (settings.document !== undefined) await insertReport(settings.document, text);
   } finally {
     await rm(scratch, { recursive: true, force: true });
+    // Also after a failure: what was measured until then counts.
+    if (bench.results.length > 0) text = await publish(bench, loadBefore);
   }
+  if (settings.document !== undefined) await insertReport(settings.document, text);
+}
+
+async function publish({ settings, results }: Bench, loadBefore: string): Promise<string> {
+  const report = { machine: describeMachine(new Date(), loadBefore), rounds: settings.rounds, results };
+  const text = formatReport(report);
+  console.log(text);
+  if (settings.json !== undefined) {
+    await writeFile(settings.json, `${JSON.stringify({ ...report, settings }, null, 2)}\n`);
+  }
+  return text;
 }
 
 const settings = readSettings(process.argv.slice(2));
