@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { access } from 'node:fs/promises';
 import { PassThrough } from 'node:stream';
 import { commandFailure } from '../process/spawn.ts';
 import { Workbench } from './testing/command.ts';
@@ -87,6 +88,28 @@ describe('stopping', () => {
     expect((await running.finished).status).toBe(0);
     const [list] = await bench.json(['snapshots', '--volume', 'shop/db']);
     expect(list).toHaveLength(1);
+  });
+
+  test('a stopped restore leaves no half file behind', async () => {
+    const out = bench.path('half.img');
+    const args = [
+      '--json',
+      'restore',
+      'latest',
+      '--volume',
+      'shop/db',
+      '--to',
+      `file:${out}`,
+      '--limit-download',
+      '512',
+    ];
+    const running = await bench.start(args, { env: { RESTIC_PROGRESS_FPS: '20' } });
+    await said(running.stdout, /"message_type":"status"/);
+    process.kill(running.pid, 'SIGINT');
+    const { status, stderr } = await running.finished;
+    expect(status).toBe(130);
+    expect(stderr).toContain('a new file was taken away');
+    await expect(access(out)).rejects.toThrow('ENOENT');
   });
 
   test('a failure of the reader of a restore is one', async () => {

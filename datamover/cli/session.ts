@@ -139,7 +139,7 @@ async function withStore<T>(
   location: string,
   job: (store: Store) => Promise<T>,
 ): Promise<T> {
-  const store = openStoreAt(context, location);
+  const store = await openStoreAt(context, location);
   try {
     return await job(store);
   } finally {

@@ -10,7 +10,7 @@ import type { Context } from './verb.ts';
 const NOTABLE_PAUSE_MS = 1000;
 
 /** Opens a store with the limits and settings of the command line. Nothing is asked of it yet. */
-export function openStoreAt({ options, env, output }: Context, location: string): Store {
+export async function openStoreAt({ options, env, output }: Context, location: string): Promise<Store> {
   const { cacert, limitUpload, limitDownload, option = {} } = options;
   return openStore(location, env, {
     ...readStoreSettings(option),

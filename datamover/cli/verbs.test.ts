@@ -229,7 +229,7 @@ describe('a volume there and back', () => {
   });
 
   test('a lock of somebody else is exit code 11, and --retry-lock waits for its end', async () => {
-    const store = openStore(bench.repository, {});
+    const store = await openStore(bench.repository, {});
     const repository = await Repository.open(store, PASSWORD);
     await repository.lock('exclusive');
     try {

@@ -64,7 +64,7 @@ export const verb: Verb = {
           interrupt.describe({
             operation: 'restore to',
             subject: place,
-            hint: 'the target is incomplete: run the same command again, with --force if it is a file',
+            hint: 'run the same command again: a new file was taken away, a target that was there before is incomplete',
           });
           await withRepository(context, { lock: 'read', index: true }, async (repository, { signal }) => {
             const backup = resolveBackup(await listBackups(repository), snapshot, readFilter(options));
