@@ -1,13 +1,10 @@
-import { readFileSync } from 'node:fs';
-
 import { DatamoverError } from '../errors.ts';
 import { Limits, LimitStore } from './limit.ts';
 import { LocalStore } from './local/store.ts';
 import { RetryStore, type RetryOptions } from './retry.ts';
 import { formatAddress, type BucketStyle, type S3Address } from './s3/address.ts';
 import type { RequestKind } from './s3/connection.ts';
-import { credentialsFrom, given, type Environment } from './s3/credentials.ts';
-import { S3Store } from './s3/store.ts';
+import type { Environment } from './s3/credentials.ts';
 import type { Store } from './store.ts';
 
 /** Where a repository is. */
@@ -58,37 +55,20 @@ export function formatLocation(location: Location): string {
  * or from a file that it names (see credentials.ts), the region from AWS_REGION or AWS_DEFAULT_REGION. Nothing is
  * asked of the server yet.
  */
-export function openStore(
+export async function openStore(
   location: Location | string,
   env: Environment = process.env,
   options: OpenOptions = {},
-): Store {
+): Promise<Store> {
   const place = typeof location === 'string' ? parseLocation(location) : location;
-  const store = place.kind === 's3' ? openS3(place, env, options) : new LocalStore(place.path);
+  const store = place.kind === 's3' ? await openS3(place, env, options) : new LocalStore(place.path);
   return new RetryStore(new LimitStore(store, options.limits ?? new Limits()), options.retry);
 }
 
-function openS3(address: S3Address, env: Environment, options: OpenOptions): Store {
-  const cacert = options.cacert ?? given(env, 'AWS_CA_BUNDLE') ?? given(env, 'RESTIC_CACERT');
-  return new S3Store({
-    ...options,
-    address,
-    credentials: credentialsFrom(env, formatAddress(address)),
-    region: options.region ?? given(env, 'AWS_REGION') ?? given(env, 'AWS_DEFAULT_REGION'),
-    ca: cacert === undefined || !address.secure ? undefined : readCertificates(cacert),
-  });
-}
-
-function readCertificates(path: string): string {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new DatamoverError({ operation: 'read certificates', subject: path, cause: error, kind: 'usage' });
-  }
-  if (text.includes('-----BEGIN CERTIFICATE-----')) return text;
-  const cause = 'there is no certificate in PEM format in it';
-  throw new DatamoverError({ operation: 'read certificates', subject: path, cause, kind: 'usage' });
+/** Loaded when it is needed: with HTTP and TLS it costs 10 MiB and 50 ms, which a local repository need not pay. */
+async function openS3(address: S3Address, env: Environment, options: OpenOptions): Promise<Store> {
+  const s3 = await import('./s3/open.ts');
+  return s3.openS3(address, env, options);
 }
 
 function localAt(path: string): Location {

@@ -73,9 +73,10 @@ export class Connection {
 }
 
 /** One context for all connections: reading some 150 root certificates anew for each would take milliseconds. */
-function trust(ca: string | undefined): { secureContext?: tls.SecureContext } {
-  if (ca === undefined) return {};
-  return { secureContext: tls.createSecureContext({ ca: [...tls.getCACertificates('default'), ca] }) };
+function trust(ca: string | undefined): { secureContext: tls.SecureContext } {
+  // The machine's own authorities too, as restic does: Node alone trusts only the list it was built with.
+  const known = new Set([...tls.getCACertificates('default'), ...tls.getCACertificates('system')]);
+  return { secureContext: tls.createSecureContext({ ca: [...known, ...(ca === undefined ? [] : [ca])] }) };
 }
 
 type LookupCallback = (

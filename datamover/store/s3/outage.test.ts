@@ -79,7 +79,7 @@ describePeer('minio', 'A bad way to S3', () => {
         RESTIC_CACERT: server.caFile,
       };
       let repeated = 0;
-      const store = openStore(place, env, {
+      const store = await openStore(place, env, {
         retry: { baseMs: 10, maxMs: 100, deadlineMs: 20_000, onRetry: () => repeated++ },
       });
       await store.create();

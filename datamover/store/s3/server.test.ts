@@ -239,10 +239,13 @@ describePeer('minio', 'S3 on MinIO', () => {
       AWS_SESSION_TOKEN: keys.getSessionToken(),
     };
     const bucket = await makeBucket(server);
-    const store = openStore(`s3:${server.endpoint}/${bucket}`, env);
+    const store = await openStore(`s3:${server.endpoint}/${bucket}`, env);
     const { handle } = await saved(store, 'keys', 10);
     expect(await collect(store.list(['keys']))).toMatchObject([handle]);
-    const broken = openStore(`s3:${server.endpoint}/${bucket}`, { ...env, AWS_SESSION_TOKEN: 'nonsense' });
+    const broken = await openStore(`s3:${server.endpoint}/${bucket}`, {
+      ...env,
+      AWS_SESSION_TOKEN: 'nonsense',
+    });
     expect((await failure(broken.load(handle))).message).toMatch(
       /the session token is not valid.*AWS_SESSION_TOKEN/,
     );
@@ -313,9 +316,13 @@ describePeer('minio', 'S3 on MinIO', () => {
       AWS_SECRET_ACCESS_KEY: server.secretKey,
       [name]: server.caFile,
     };
-    const { handle } = await saved(openStore(`s3:${server.endpoint}/${bucket}`, env), 'data', 10);
+    const { handle } = await saved(await openStore(`s3:${server.endpoint}/${bucket}`, env), 'data', 10);
     const { caFile: cacert } = server;
-    const store = openStore(`s3:${server.endpoint}/${bucket}`, { ...env, [name]: undefined }, { cacert });
+    const store = await openStore(
+      `s3:${server.endpoint}/${bucket}`,
+      { ...env, [name]: undefined },
+      { cacert },
+    );
     expect((await store.load(handle)).length).toBe(10);
   });
 
@@ -323,7 +330,7 @@ describePeer('minio', 'S3 on MinIO', () => {
     const server = await startMinio({ own: true });
     const bucket = await makeBucket(server);
     const env = { AWS_ACCESS_KEY_ID: server.accessKey, AWS_SECRET_ACCESS_KEY: server.secretKey };
-    const store = openStore(`s3:${server.endpoint}/${bucket}`, env, {
+    const store = await openStore(`s3:${server.endpoint}/${bucket}`, env, {
       retry: { deadlineMs: 1500, baseMs: 20 },
     });
     await saved(store, 'data', 10);
@@ -351,7 +358,7 @@ describe('S3 without a server', () => {
   });
 
   test('a store that was never reached fails within seconds and says how often it tried', async () => {
-    const store = openStore(
+    const store = await openStore(
       's3:http://127.0.0.1:9/bucket',
       { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: randomBytes(8).toString('hex') },
       { retry: { firstContactMs: 600 } },
