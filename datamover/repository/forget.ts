@@ -118,7 +118,7 @@ export async function executeForget(
   const removed: Id[] = [];
   const remove = async (id: Id): Promise<Id> => {
     options.signal?.throwIfAborted();
-    await repository.store.remove({ type: 'snapshots', name: id }, options.signal);
+    await repository.removeFile('snapshots', id);
     return id;
   };
   for await (const id of inFlight(ids, repository.store.concurrency, remove)) {

@@ -52,7 +52,7 @@ async function saveMarks(repository: Repository, job: PruneJob, packs: readonly 
     late.push(id);
   }
   // Of several marks the latest counts, so these may go at any time.
-  for (const id of late) await repository.files.remove('index', id);
+  for (const id of late) await repository.removeFile('index', id);
 }
 
 /**
@@ -105,8 +105,7 @@ export async function rewriteIndex(
   }
   for (const id of replaced) {
     run.signal?.throwIfAborted();
-    job.lock.assertHeld();
-    await repository.files.remove('index', id);
+    await repository.removeFile('index', id);
     done++;
     run.onProgress?.({ step: 'index', done, total });
   }

@@ -92,6 +92,12 @@ export function decidePrune(facts: PruneFacts, options: PruneOptions): PrunePlan
   const { packs, company } = facts;
   const ids = (rows: readonly number[]): Id[] => rows.map((row) => packs.id(row));
   const alone = company === 'nobody';
+  if (alone) {
+    const emptied = new Set(repack);
+    for (const row of [...sorted.whole, ...sorted.partly]) {
+      if (packs.isMarked(row) && !emptied.has(row)) sorted.unmark.push(row);
+    }
+  }
   const going = [...sorted.remove, ...sorted.vanished, ...sorted.unmark, ...(alone ? repack : [])];
   return {
     company,
@@ -150,7 +156,8 @@ function sortByUse(facts: PruneFacts, options: PruneOptions): Sorted {
           `pack ${packs.id(row)} has ${packs.size[row] ?? 0} bytes instead of ${packs.indexedSize[row] ?? 0} and holds ${describeUse(packs, row)}`,
         );
       }
-      if (!packs.isMarked(row)) {
+      // Alone a mark means nothing: a marked pack that is used again stays or is repacked like any other.
+      if (!packs.isMarked(row) || company === 'nobody') {
         const waste = (packs.unusedBlobs[row] ?? 0) + (packs.duplicateBlobs[row] ?? 0);
         (waste > 0 ? sorted.partly : sorted.whole).push(row);
       } else if (company === 'foreign') sorted.waiting.push(row);

@@ -102,8 +102,7 @@ async function deletePacks(
   let done = 0;
   const remove = async (id: Id): Promise<number> => {
     run.signal?.throwIfAborted();
-    job.lock.assertHeld();
-    await repository.store.remove({ type: 'data', name: id }, run.signal);
+    await repository.removePack(id);
     return 1;
   };
   for await (const one of inFlight(ids, repository.store.concurrency, remove)) {

@@ -141,7 +141,7 @@ export async function executeRepairIndex(
     options.onProgress?.({ done, total: plan.read.length });
   }
   await write();
-  for (const id of supersedes) await repository.files.remove('index', id);
+  for (const id of supersedes) await repository.removeFile('index', id);
   return { indexFiles, packsRead: plan.read.length - unreadable.length, unreadable };
 }
 
