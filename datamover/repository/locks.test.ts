@@ -195,6 +195,14 @@ describe('locking', () => {
     await handle.release();
   });
 
+  test('F-25 whoever only reads or adds leaves a dead lock of ours: the next backup looks for packs by it', async () => {
+    const dead = await put({ ...newLock('shared', '1'), pid: deadPid() });
+    const { handle, crashed, others } = await acquireLock(context, 'shared', '1');
+    expect([crashed.map(({ id }) => id), others]).toEqual([[dead], []]);
+    expect(await lockNames()).toContain(dead);
+    await handle.release();
+  });
+
   test("F-25 ages are taken by the store's clock where it has one: wrong clocks of hosts play no part", async () => {
     await put(foreignLock(true, { time: '2001-01-01T00:00:00Z' }));
     expect(await attempt('shared')).toContain('locked by');

@@ -90,8 +90,8 @@ export interface AcquiredLock {
   readonly handle: LockHandle;
   /** The locks of others, our dead ones not among them. */
   readonly others: readonly KnownLock[];
-  /** Locks of ours whose processes had died: they are removed, and may have left packs that no index names. */
-  readonly crashed: readonly Lock[];
+  /** Locks of ours whose processes had died, perhaps leaving packs that no index names. */
+  readonly crashed: readonly KnownLock[];
   /** Index and snapshot files as listed after our lock was there. */
   readonly listing: ReadonlyMap<FileInfo['type'], readonly FileInfo[]>;
 }
@@ -120,11 +120,13 @@ export async function acquireLock(
     const conflict = findConflict(known, mode, store.location);
     if (conflict !== undefined) throw conflict;
     const dead = known.filter(({ lock, stale }) => stale && lock !== undefined && isOurs(lock));
-    for (const { id } of dead) await files.remove('locks', id);
+    // They are the mark by which the next backup knows that it should look for packs that were left (orphans.ts), so whoever
+    // only reads leaves them. Who deletes deals with those packs himself.
+    if (mode !== 'shared') for (const { id } of dead) await files.remove('locks', id);
     return {
       handle,
       others: known.filter((entry) => !dead.includes(entry)),
-      crashed: dead.flatMap(({ lock }) => lock ?? []),
+      crashed: dead,
       listing,
     };
   } catch (error) {

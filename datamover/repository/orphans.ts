@@ -2,12 +2,10 @@ import { DatamoverError } from '../errors.ts';
 import { fileSubject, listFiles } from './files.ts';
 import { toBytes } from './id.ts';
 import { inFlight } from './in-flight.ts';
+import { modeOf } from './lock.ts';
+import { readLocks, type KnownLock } from './locks.ts';
 import type { Repository } from './repository.ts';
 import type { Id, Pack } from './types.ts';
-
-export interface OrphanOptions {
-  readonly signal?: AbortSignal;
-}
 
 export interface OrphansFound {
   /** Packs that are whole but were in no index file. They are now. */
@@ -18,16 +16,23 @@ export interface OrphansFound {
 
 /**
  * Makes the packs known that a crashed backup stored but did not live to index, so that their blobs are not stored a second time.
- * Costs one listing of all packs, so it is done only where a dead lock of ours tells of a crash. The index must be loaded.
+ * Costs one listing of all packs, so it is done only where a dead lock of ours tells of a crash; these locks are removed when all
+ * is done. We must hold a shared lock and have loaded the index since.
+ *
+ * A sweep may be at work beside us, and a pack that it has taken out of the index but not yet deleted looks like an orphan: then
+ * nothing is adopted, and the dead locks stay for another time. Where none is at work after the index was loaded, all that was
+ * swept before is gone, and who sweeps from now on finds only packs that are in our index.
  *
  * A pack's header is authenticated and its length must fit the file, but its blobs are not read: a pack is written whole or not
  * at all, and `check --read-data` looks at every byte.
  */
 export async function adoptOrphans(
   repository: Repository,
-  { signal }: OrphanOptions = {},
+  crashed: readonly KnownLock[],
+  signal?: AbortSignal,
 ): Promise<OrphansFound> {
   const { store, index } = repository;
+  if (await isSwept(repository, signal)) return { adopted: [], unreadable: [] };
   const listed = (await listFiles(store, ['data'], signal)).get('data') ?? [];
   const orphans = listed.filter((file) => !index.hasPack(toBytes(file.name)));
   const adopted: Id[] = [];
@@ -51,5 +56,12 @@ export async function adoptOrphans(
     adopted.push(pack.id);
   }
   await repository.flush();
+  for (const { id } of crashed) await repository.files.remove('locks', id);
   return { adopted, unreadable };
+}
+
+async function isSwept(repository: Repository, signal?: AbortSignal): Promise<boolean> {
+  const listed = (await listFiles(repository.store, ['locks'], signal)).get('locks') ?? [];
+  const locks = await readLocks(repository, listed);
+  return locks.some(({ lock, stale }) => !stale && (lock === undefined || modeOf(lock) !== 'shared'));
 }

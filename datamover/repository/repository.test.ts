@@ -405,12 +405,26 @@ describe('after a crash', () => {
     expect(packs.length).toBeGreaterThan(0);
     await store.save({ type: 'data', name: 'ab'.repeat(32) }, randomBytes(300));
     const next = await reopen();
-    const { adopted, unreadable } = await adoptOrphans(next);
+    const { adopted, unreadable } = await adoptOrphans(next, []);
     expect([...adopted].sort()).toEqual([...packs].sort());
     expect(unreadable.map(({ id }) => id)).toEqual(['ab'.repeat(32)]);
     await backUp(next, [content]);
     expect((await store.names('data')).length).toBe(packs.length + 1);
-    expect((await adoptOrphans(await reopen())).adopted).toEqual([]);
+    expect((await adoptOrphans(await reopen(), [])).adopted).toEqual([]);
+  });
+
+  test('nothing is adopted beside a sweep, which may be about to delete what no index names', async () => {
+    const repository = await init();
+    await repository.loadIndex();
+    store.broken = 'index';
+    await expect(backUp(repository, [randomBytes(5000)])).rejects.toThrow('disk full');
+    store.broken = undefined;
+    const sweeper = await Repository.open(store, PASSWORD);
+    await sweeper.lock('sweep');
+    const next = await reopen();
+    expect((await adoptOrphans(next, [])).adopted).toEqual([]);
+    await sweeper.close();
+    expect((await adoptOrphans(next, [])).adopted.length).toBeGreaterThan(0);
   });
 });
 

@@ -32,6 +32,16 @@ export function parseTime(text: string): bigint | undefined {
   return BigInt(local - offset) * 1_000_000n + BigInt(fraction.padEnd(9, '0'));
 }
 
+/** A moment with this machine's offset, as restic writes it: retention counts days and weeks in the zone of the backup. */
+export function formatTime(date: Date): string {
+  const minutes = -date.getTimezoneOffset();
+  if (minutes === 0) return date.toISOString();
+  const two = (value: number): string => String(Math.floor(value)).padStart(2, '0');
+  const size = Math.abs(minutes);
+  const local = new Date(date.getTime() + minutes * 60_000).toISOString().slice(0, -1);
+  return `${local}${minutes < 0 ? '-' : '+'}${two(size / 60)}:${two(size % 60)}`;
+}
+
 /** Milliseconds since 1970, the nanoseconds cut off; NaN where the text is no time. */
 export function epochMilliseconds(text: string): number {
   const nanoseconds = parseTime(text);

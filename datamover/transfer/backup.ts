@@ -13,7 +13,7 @@ import {
   type StreamInput,
 } from '../repository/saver/saver.ts';
 import type { Snapshot } from '../repository/snapshot.ts';
-import { epochMilliseconds } from '../repository/time.ts';
+import { epochMilliseconds, formatTime } from '../repository/time.ts';
 import { encodeTree, fileNode, folderNode, type TreeNode } from '../repository/tree.ts';
 import type { Compression, Id } from '../repository/types.ts';
 import { programVersion } from '../version.ts';
@@ -116,7 +116,7 @@ export async function planBackup(repository: Repository, request: BackupRequest)
       `format=${format}`,
       ...(request.tags ?? []),
     ],
-    time: (request.time ?? new Date()).toISOString(),
+    time: formatTime(request.time ?? new Date()),
     parent:
       request.parent === null
         ? undefined
@@ -365,7 +365,7 @@ function snapshotOf(
     program_version: `datamover ${programVersion()}`,
     summary: {
       backup_start: plan.time,
-      backup_end: new Date().toISOString(),
+      backup_end: formatTime(new Date()),
       files_new: plan.parent ? 0 : 1,
       files_changed: plan.parent ? 1 : 0,
       files_unmodified: 0,

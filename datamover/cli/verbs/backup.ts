@@ -83,7 +83,7 @@ export const verb: Verb = {
             },
             async (repository, { signal, lock }) => {
               if (!dryRun && lock !== undefined && lock.crashed.length > 0) {
-                const { adopted } = await adoptOrphans(repository, { signal });
+                const { adopted } = await adoptOrphans(repository, lock.crashed, signal);
                 if (adopted.length > 0) {
                   output.note(
                     `a backup was cut off earlier: ${count(adopted.length, 'pack')} that it left are used again`,

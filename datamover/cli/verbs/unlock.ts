@@ -1,5 +1,5 @@
 import { inspectLocks } from '../../catalog/objects.ts';
-import { describeLock } from '../../repository/lock.ts';
+import { describeLock, isOurs } from '../../repository/lock.ts';
 import type { KnownLock } from '../../repository/locks.ts';
 import { withRepository } from '../session.ts';
 import { count } from '../units.ts';
@@ -31,16 +31,22 @@ export const verb: Verb = {
           withRepository(context, { lock: 'none' }, async (repository) => {
             const { output } = context;
             const locks = await inspectLocks(repository);
-            const doomed = locks.filter(({ stale }) => stale || options.removeAll === true);
+            // A dead lock of ours tells the next backup to take up what was left; it keeps nobody out.
+            const left = locks.filter(({ lock, stale }) => stale && lock !== undefined && isOurs(lock));
+            const doomed =
+              options.removeAll === true ? locks : locks.filter((lock) => lock.stale && !left.includes(lock));
             const dryRun = options.dryRun === true;
             for (const lock of doomed) {
               if (!dryRun) await repository.files.remove('locks', lock.id);
               output.detail(describe(lock));
             }
-            const kept = locks.length - doomed.length;
+            const kept = locks.filter(({ stale }) => !stale && options.removeAll !== true).length;
             output.say(
               `${dryRun ? 'would remove' : 'removed'} ${count(doomed.length, 'lock')}` +
-                (kept === 0 ? '' : `, ${count(kept, 'lock')} still held`),
+                (kept === 0 ? '' : `, ${count(kept, 'lock')} still held`) +
+                (left.length === 0 || options.removeAll === true
+                  ? ''
+                  : `; ${count(left.length, 'lock')} of a crashed datamover left to the next backup`),
             );
             output.record({
               message_type: 'summary',
