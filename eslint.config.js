@@ -7,13 +7,48 @@ import tseslint from 'typescript-eslint';
  * `errors.ts` and `process/` lie below all of them.
  */
 const above = {
-  store: ['repository', 'volumes', 'transfer', 'retention', 'catalog', 'kubernetes', 'controllers', 'agent', 'http', 'cli'],
+  store: [
+    'repository',
+    'volumes',
+    'transfer',
+    'retention',
+    'catalog',
+    'kubernetes',
+    'controllers',
+    'agent',
+    'http',
+    'cli',
+  ],
   repository: ['volumes', 'transfer', 'catalog', 'kubernetes', 'controllers', 'agent', 'http', 'cli'],
   volumes: ['repository', 'transfer', 'catalog', 'kubernetes', 'controllers', 'agent', 'http', 'cli'],
   transfer: ['kubernetes', 'controllers', 'agent', 'http', 'cli'],
   catalog: ['transfer', 'kubernetes', 'controllers', 'agent', 'http', 'cli'],
-  retention: ['store', 'repository', 'volumes', 'transfer', 'catalog', 'kubernetes', 'controllers', 'agent', 'http', 'cli', 'process'],
-  process: ['store', 'repository', 'volumes', 'transfer', 'retention', 'catalog', 'kubernetes', 'controllers', 'agent', 'http', 'cli'],
+  retention: [
+    'store',
+    'repository',
+    'volumes',
+    'transfer',
+    'catalog',
+    'kubernetes',
+    'controllers',
+    'agent',
+    'http',
+    'cli',
+    'process',
+  ],
+  process: [
+    'store',
+    'repository',
+    'volumes',
+    'transfer',
+    'retention',
+    'catalog',
+    'kubernetes',
+    'controllers',
+    'agent',
+    'http',
+    'cli',
+  ],
 };
 
 const zones = [
@@ -23,12 +58,21 @@ const zones = [
     message: `datamover/${room} may not import from the rooms above or beside it`,
   })),
   { target: './plugin', from: './datamover', message: 'the plugin shares api/ alone with the data mover' },
-  { target: './datamover', from: ['./plugin', './e2e', './bench'], except: [], message: 'datamover stands on its own' },
-  { target: './api', from: ['./datamover', './plugin'], message: 'api/ is types and schema, imported by all' },
+  {
+    target: './datamover',
+    from: ['./plugin', './e2e', './bench'],
+    except: [],
+    message: 'datamover stands on its own',
+  },
+  {
+    target: './api',
+    from: ['./datamover', './plugin'],
+    message: 'api/ is types and schema, imported by all',
+  },
 ];
 
 export default tseslint.config(
-  { ignores: ['dist/**', 'node_modules/**', 'datamover/repository/wasm/assembly/**'] },
+  { ignores: ['dist/**', 'node_modules/**', 'datamover/**/wasm/assembly/**'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],
@@ -37,7 +81,10 @@ export default tseslint.config(
     plugins: { 'import-x': importX },
     rules: {
       'import-x/no-restricted-paths': ['error', { zones }],
-      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      '@typescript-eslint/restrict-template-expressions': [
+        'error',
+        { allowNumber: true, allowBoolean: true },
+      ],
       '@typescript-eslint/no-non-null-assertion': 'error',
       '@typescript-eslint/switch-exhaustiveness-check': 'error',
       '@typescript-eslint/no-confusing-void-expression': 'off',
@@ -52,6 +99,8 @@ export default tseslint.config(
   },
   {
     files: ['**/*.mjs', '**/*.js'],
-    languageOptions: { globals: { console: 'readonly', process: 'readonly', URL: 'readonly', Buffer: 'readonly' } },
+    languageOptions: {
+      globals: { console: 'readonly', process: 'readonly', URL: 'readonly', Buffer: 'readonly' },
+    },
   },
 );

@@ -1,0 +1,1 @@
+export { reset, foldBytes, foldHeader, matches } from './fletcher4';
