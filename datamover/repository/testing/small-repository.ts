@@ -69,8 +69,8 @@ export async function backUp(repository: Repository, time: string, names: readon
 }
 
 /** The names that a snapshot holds, each read back and compared. */
-export async function readBack(store: Store): Promise<Map<Id, string[]>> {
-  const repository = await openSmall(store);
+export async function readBack(store: Store, password = PASSWORD): Promise<Map<Id, string[]>> {
+  const repository = await Repository.open(store, password);
   await repository.loadIndex();
   const found = new Map<Id, string[]>();
   for await (const { id, snapshot } of repository.snapshots()) {
