@@ -6,12 +6,9 @@ export function noise(seed: string | number, length: number): Buffer {
   return createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(length));
 }
 
-/** Text-like bytes that shrink to about a third. */
+/** Text that shrinks to a little more than half. */
 export function prose(seed: string | number, length: number): Buffer {
-  const from = noise(`prose ${seed}`, Math.ceil(length / 3) + 8);
-  const bytes = Buffer.alloc(length);
-  for (let i = 0; i < length; i++) bytes[i] = 97 + ((from[Math.floor(i / 3)] ?? 0) % 23);
-  return bytes;
+  return Buffer.from(noise(`prose ${seed}`, Math.ceil(length / 2)).toString('hex')).subarray(0, length);
 }
 
 export interface Random {
