@@ -69,9 +69,8 @@ export interface BackupPlan {
   readonly parent: Id | undefined;
   readonly compression: Compression;
   readonly dryRun: boolean;
-  /** Bytes of the volume and how many of them must be read; unknown for a stream. */
+  /** Bytes of the volume; unknown for a stream. */
   readonly totalBytes: number | undefined;
-  readonly readBytes: number | undefined;
 }
 
 export interface BackupSummary {
@@ -101,7 +100,6 @@ export interface TransferOptions {
 
 export async function planBackup(repository: Repository, request: BackupRequest): Promise<BackupPlan> {
   const host = request.host ?? hostname();
-  const image = request.source.kind === 'image-file' ? measureImage(request.source.path) : undefined;
   const format: VolumeFormat = request.source.kind === 'stream' ? 'stream' : 'image';
   const driver = request.source.kind === 'image-file' ? 'file' : 'stdin';
   return {
@@ -123,8 +121,7 @@ export async function planBackup(repository: Repository, request: BackupRequest)
         : (request.parent ?? (await newestOf(repository, host, request.volume))),
     compression: request.compression ?? 'auto',
     dryRun: request.dryRun ?? false,
-    totalBytes: image?.totalBytes,
-    readBytes: image?.readBytes,
+    totalBytes: request.source.kind === 'image-file' ? sizeOfImage(request.source.path) : undefined,
   };
 }
 
@@ -206,7 +203,7 @@ async function saveImageFile(
 ): Promise<SavedContent> {
   const image = openImage(path);
   try {
-    const runs = cellsToRead(image.bytes, image.extents);
+    const runs = cellsToRead(image.bytes, image.extents());
     const tree = new ImageTree(image.bytes, runs, (bytes) => session.saveTree(bytes));
     const save = saveCells(
       session,
@@ -329,13 +326,10 @@ function bytesOf(runs: readonly CellRun[], imageBytes: number): number {
   );
 }
 
-function measureImage(path: string): { totalBytes: number; readBytes: number } {
+function sizeOfImage(path: string): number {
   const image = openImage(path);
   image.close();
-  return {
-    totalBytes: image.bytes,
-    readBytes: bytesOf(cellsToRead(image.bytes, image.extents), image.bytes),
-  };
+  return image.bytes;
 }
 
 async function newestOf(repository: Repository, host: string, volume: VolumeName): Promise<Id | undefined> {

@@ -267,7 +267,6 @@ test('plans are plain values that tell what will happen', async () => {
       compression: 'auto',
       dryRun: false,
       totalBytes: 9 * MIB,
-      readBytes: MIB,
     });
     const summary = await backUpImage(repository, path, { time });
     const target = join(folder, 'new');

@@ -12,7 +12,7 @@ import { PackSlot } from './pack-slot.ts';
 
 const key = newMasterKey();
 
-function openSlot(input: 'grid' | 'stream' = 'grid'): { arena: Arena; pack: PackSlot; bytes: Buffer } {
+function openSlot(input: 'cells' | 'content' = 'cells'): { arena: Arena; pack: PackSlot; bytes: Buffer } {
   const arena = layoutArena({ workers: 1, packSlots: 2, input });
   const pack = new PackSlot(arena, instantiate(arena.memory), key, arena.scratch[0] ?? 0);
   pack.open(1, arena.packs[1] ?? 0);
@@ -60,7 +60,7 @@ describe('PackSlot', () => {
   });
 
   test('is full at 16 MiB, and its largest blob and header still fit', () => {
-    const { arena, pack } = openSlot('stream');
+    const { arena, pack } = openSlot('content');
     const blob = noise('large', 8 << 20);
     pack.add(sha256(blob), blob, 0);
     pack.add(sha256(blob.subarray(1)), blob.subarray(1 << 10), 0);
@@ -92,7 +92,7 @@ describe('layoutArena', () => {
       fc.property(
         fc.integer({ min: 1, max: 4 }),
         fc.integer({ min: 1, max: 7 }),
-        fc.constantFrom('grid', 'stream'),
+        fc.constantFrom<'cells' | 'content'>('cells', 'content'),
         (workers, packSlots, input) => {
           const arena = layoutArena({ workers, packSlots, input });
           const parts = [
@@ -106,7 +106,7 @@ describe('layoutArena', () => {
             expect(at + length).toBeLessThanOrEqual(parts[i + 1]?.at ?? arena.memory.buffer.byteLength);
           });
           expect(arena.packs.length).toBe(packSlots);
-          expect(input === 'grid' ? arena.cells.length : arena.slabs.length).toBeGreaterThan(0);
+          expect(input === 'cells' ? arena.cells.length : arena.slabs.length).toBeGreaterThan(0);
         },
       ),
       { numRuns: 20 },

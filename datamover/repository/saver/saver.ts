@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { DatamoverError } from '../../errors.ts';
+import { widenPipe } from '../../process/pipe-capacity.ts';
 import type { SharedIndexHandle } from '../memory-index.ts';
 import type { MasterKey, Pack } from '../types.ts';
 import { layoutArena, type Arena, type ArenaNeeds } from './arena.ts';
@@ -153,6 +154,7 @@ class Job {
       else totals = message;
     });
     this.#input = input;
+    if (input.kind === 'fd') widenPipe(input.fd);
     return () => totals;
   }
 

@@ -19,7 +19,7 @@ interface Cut {
  * later: up to `delayed` blobs wait, so that slabs are still in use when the reader wants them.
  */
 function cut(stream: Uint8Array, kind: ReaderStart['cut'], pieces: readonly number[], delayed = 0): Cut[] {
-  const arena = layoutArena({ workers: 1, packSlots: 1, input: 'stream' });
+  const arena = layoutArena({ workers: 1, packSlots: 1, input: 'content' });
   const control = new Control();
   const cutter = new SlabCutter(arena, control, kind);
   const bytes = Buffer.from(arena.memory.buffer);

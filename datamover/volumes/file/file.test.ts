@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { closeSync, constants, openSync } from 'node:fs';
-import { mkdir, mkdtemp, open, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readFile, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -72,13 +72,13 @@ describe('dataExtents', () => {
     const offsets = [5 * 2 ** 30, 700 * 2 ** 30];
     const image = openImage(await sparse('terabyte', 2 ** 40, offsets));
     expect(image.bytes).toBe(2 ** 40);
-    expect(image.extents.map(({ offset }) => offset)).toEqual(offsets);
+    expect(image.extents().map(({ offset }) => offset)).toEqual(offsets);
     image.close();
   });
 
   test('an empty file has none', async () => {
     const image = openImage(await sparse('empty', 0, []));
-    expect(image.extents).toEqual([]);
+    expect(image.extents()).toEqual([]);
     expect(image.bytes).toBe(0);
     image.close();
   });
@@ -111,10 +111,19 @@ describe('planTarget', () => {
     expect(await readFile(path, 'utf8')).toBe('precious');
   });
 
-  test('refuses links, folders and character devices even with force', async () => {
+  test('follows links, as devices are mostly named by them, and takes no link that leads nowhere', async () => {
     const link = join(folder, 'link');
-    await symlink('target', link);
-    await expect(planTarget(link, 10, true)).rejects.toThrow(/it is a symbolic link/);
+    await symlink('linked', link);
+    await expect(ImageTarget.open(await planTarget(link, 10, true))).rejects.toThrow(/restore to .*link/);
+    await writeFile(join(folder, 'linked'), 'x');
+    expect(await planTarget(link, 10, true)).toEqual({
+      path: join(await realpath(folder), 'linked'),
+      bytes: 10,
+      kind: 'existing-file',
+    });
+  });
+
+  test('refuses folders and character devices even with force', async () => {
     await expect(planTarget(folder, 10, true)).rejects.toThrow(/neither a regular file nor a block device/);
     await expect(planTarget('/dev/full', 10, true)).rejects.toMatchObject({ kind: 'usage' });
   });

@@ -2,6 +2,7 @@ import { write as writeCallback } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { DatamoverError, isErrno } from '../../errors.ts';
+import { widenPipe } from '../../process/pipe-capacity.ts';
 
 const write = promisify(writeCallback);
 
@@ -11,6 +12,7 @@ export class PipeTarget {
 
   constructor(fd: number) {
     this.#fd = fd;
+    widenPipe(fd);
   }
 
   async write(bytes: Uint8Array): Promise<void> {

@@ -8,8 +8,8 @@ export interface ImageSource {
   readonly path: string;
   readonly fd: number;
   readonly bytes: number;
-  /** What may be other than zero, ascending. */
-  readonly extents: readonly Extent[];
+  /** What may be other than zero at this moment, ascending. */
+  extents(): readonly Extent[];
   close(): void;
 }
 
@@ -45,7 +45,8 @@ export function openImage(path: string): ImageSource {
         kind: 'usage',
       });
     }
-    const extents = stats.isFile() ? dataExtents(fd, bytes) : bytes > 0 ? [{ offset: 0, length: bytes }] : [];
+    const whole = bytes > 0 ? [{ offset: 0, length: bytes }] : [];
+    const extents = (): readonly Extent[] => (stats.isFile() ? dataExtents(fd, bytes) : whole);
     return { path, fd, bytes, extents, close: () => closeSync(fd) };
   } catch (error) {
     closeSync(fd);
