@@ -6,24 +6,44 @@ import { startDaemon, type Daemon } from './daemon.ts';
 import { requirePeer } from './peers.ts';
 import { freePorts } from './ports.ts';
 import { scratchDirectory } from './scratch.ts';
+import { sharedServer } from './shared.ts';
 
-export interface CephCluster {
+/** A real cluster on this machine's loopback. Plain values alone, so that it travels between processes. */
+export interface CephEndpoint {
   /** What every Ceph client needs in its environment: the path of a ceph.conf that names everything else. */
   readonly environment: { readonly CEPH_CONF: string };
   /** For servers on top, such as the RADOS Gateway. */
   readonly home: string;
   readonly freePort: number;
-  readonly stop: () => Promise<void>;
+  /** A pool for images, ready for `rbd create`. */
+  readonly pool: string;
+}
+
+export interface CephCluster extends CephEndpoint {
+  /** Ends a cluster of one's own and removes its data; the shared one (see shared.ts) stays for the other test files. */
+  stop(): Promise<void>;
+}
+
+export interface CephOptions {
+  /** A cluster of one's own, which the caller must stop; without it the one of this test run. */
+  readonly own?: boolean;
 }
 
 /** From the base port: monitor v2, v1, the OSD's range, and one for a gateway. */
 const PORTS = 14;
+const POOL = 'rbd';
+
+/** A cluster with a pool for images; throws when Ceph is not there (see `describePeer`). Test files keep apart by images. */
+export async function startCeph(options: CephOptions = {}): Promise<CephCluster> {
+  const shared = options.own === true ? undefined : await sharedServer('ceph', false);
+  return shared ?? startOwnCeph();
+}
 
 /**
  * One monitor and one OSD that keeps everything in memory, in a private directory. A start takes 1-3 s. There is no manager:
  * pools, RBD and the gateway work without it, `ceph df` and `rbd task` do not.
  */
-export async function startCeph(): Promise<CephCluster> {
+async function startOwnCeph(): Promise<CephCluster> {
   requirePeer('ceph');
   const home = await scratchDirectory('ceph');
   const port = await freePorts(PORTS);
@@ -83,7 +103,8 @@ export async function startCeph(): Promise<CephCluster> {
         },
       }),
     );
-    return { environment, home, freePort: port + PORTS - 1, stop };
+    await exec('rbd', 'pool', 'init', POOL);
+    return { environment, home, freePort: port + PORTS - 1, pool: POOL, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -113,6 +134,8 @@ function monitorCommands(osd: string): string {
     `osd new ${osd} 0`,
     'osd crush add-bucket localhost host',
     'osd crush move localhost root=default',
+    `osd pool create ${POOL} 8 8`,
+    `osd pool application enable ${POOL} rbd`,
     'osd crush add osd.0 1.0 host=localhost',
     '',
   ].join('\n');

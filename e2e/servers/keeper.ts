@@ -4,11 +4,11 @@ import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describeCause } from '../../datamover/errors.ts';
+import { startCeph } from './ceph.ts';
 import { startMinio } from './minio.ts';
 import { startRgw } from './rgw.ts';
 import { scratchDirectory } from './scratch.ts';
-import type { S3Server } from './s3-server.ts';
-import type { KeeperAnswer, KeeperRequest } from './shared.ts';
+import type { KeeperAnswer, KeeperRequest, ServerKind, SharedServers } from './shared.ts';
 
 export interface Keeper {
   /** Unix socket on which test files ask for servers: one JSON line each way. */
@@ -16,17 +16,30 @@ export interface Keeper {
   stop(): Promise<void>;
 }
 
+type Server = SharedServers[ServerKind] & { stop(): Promise<void> };
+
+function startServer({ kind, tls }: KeeperRequest): Promise<Server> {
+  switch (kind) {
+    case 'minio':
+      return startMinio({ tls, own: true });
+    case 'rgw':
+      return startRgw({ own: true });
+    case 'ceph':
+      return startCeph({ own: true });
+  }
+}
+
 /** Serves every test file of a run with the same servers, each started when somebody first asks for it. */
 export async function startKeeper(): Promise<Keeper> {
   const home = await scratchDirectory('keeper');
   const socket = join(home, 'socket');
-  const servers = new Map<string, Promise<S3Server>>();
+  const servers = new Map<string, Promise<Server>>();
 
-  const obtain = ({ kind, tls }: KeeperRequest): Promise<S3Server> => {
-    const key = `${kind} ${tls}`;
+  const obtain = (request: KeeperRequest): Promise<Server> => {
+    const key = `${request.kind} ${request.tls}`;
     const known = servers.get(key);
     if (known !== undefined) return known;
-    const begun = kind === 'minio' ? startMinio({ tls, own: true }) : startRgw({ own: true });
+    const begun = startServer(request);
     servers.set(key, begun);
     return begun;
   };

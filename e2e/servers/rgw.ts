@@ -19,7 +19,7 @@ export async function startRgw(options: RgwOptions = {}): Promise<S3Server> {
 
 async function startOwnRgw(): Promise<S3Server> {
   const radosgw = requirePeer('ceph').file;
-  const cluster = await startCeph();
+  const cluster = await startCeph({ own: true });
   try {
     const endpoint = `http://127.0.0.1:${cluster.freePort}`;
     const gateway = await startDaemon({

@@ -1,10 +1,14 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { expect, test } from '@jest/globals';
 import { isErrno } from '../../datamover/errors.ts';
+import { run } from '../../datamover/process/spawn.ts';
+import { startCeph } from './ceph.ts';
 import { answers } from './daemon.ts';
 import { describePeer } from './describe-peers.ts';
 import { startMinio } from './minio.ts';
 import { startRgw } from './rgw.ts';
-import { adminClient, makeBucket, type S3Server } from './s3-server.ts';
+import { adminClient, makeBucket, type S3Endpoint, type S3Server } from './s3-server.ts';
 
 /** The server keeps what it is given, and refuses a wrong secret: it is a real one. */
 async function expectWorking(server: S3Server): Promise<void> {
@@ -16,7 +20,7 @@ async function expectWorking(server: S3Server): Promise<void> {
   await expect(stranger.statObject(bucket, 'a/b')).rejects.toThrow();
 }
 
-async function isGone(server: S3Server): Promise<boolean> {
+async function isGone(server: Pick<S3Endpoint, 'endpoint'>): Promise<boolean> {
   return answers(server.endpoint).then(
     () => false,
     (error: unknown) => isErrno(error, 'ECONNREFUSED'),
@@ -57,5 +61,28 @@ describePeer('ceph', 'RADOS Gateway', () => {
     await expectWorking(server);
     await server.stop();
     expect(await isGone(server)).toBe(true);
+  });
+});
+
+describePeer('ceph', 'Ceph', () => {
+  test('takes images and is shared by the run', async () => {
+    const [one, other] = await Promise.all([startCeph(), startCeph()]);
+    expect(one.environment).toEqual(other.environment);
+    const rbd = (...args: string[]) => run({ file: 'rbd', args, env: one.environment });
+    await rbd('create', '--size', '8M', `${one.pool}/servers-test`);
+    await other.stop();
+    const { stdout } = await rbd('info', '--format', 'json', `${one.pool}/servers-test`);
+    expect(JSON.parse(stdout)).toMatchObject({ name: 'servers-test', size: 8 << 20 });
+    await rbd('rm', '--no-progress', `${one.pool}/servers-test`);
+  });
+
+  test('one of its own is gone after stop', async () => {
+    const cluster = await startCeph({ own: true });
+    const configuration = await readFile(cluster.environment.CEPH_CONF, 'utf8');
+    const monitor = /v1:(127\.0\.0\.1:\d+)/.exec(configuration)?.[1] ?? 'nowhere';
+    expect(await isGone({ endpoint: `http://${monitor}` })).toBe(false);
+    await cluster.stop();
+    expect(await isGone({ endpoint: `http://${monitor}` })).toBe(true);
+    expect(existsSync(cluster.home)).toBe(false);
   });
 });
