@@ -1,0 +1,30 @@
+import { readFileSync } from 'node:fs';
+
+/** What assembly/ exports. Addresses and lengths are bytes in the memory that the instance was made with; the sums are the instance's. */
+export interface Core {
+  reset(): void;
+  /** Adds `length` bytes, a multiple of four; `swap` for streams of the other byte order. */
+  foldBytes(at: number, length: number, swap: boolean): void;
+  /** Adds the 312 bytes of a record's header; 1 if the checksum in its last 32 is that of everything before it. */
+  foldHeader(at: number, swap: boolean): number;
+  /** 1 if the 32 bytes at `at` are the sums so far. */
+  matches(at: number, swap: boolean): number;
+}
+
+const PAGE = 65536;
+
+let compiled: WebAssembly.Module | undefined;
+
+export function instantiate(memory: WebAssembly.Memory): Core {
+  compiled ??= new WebAssembly.Module(readFileSync(new URL('./core.wasm', import.meta.url)));
+  const abort = (): never => {
+    throw new Error('core.wasm aborted');
+  };
+  return new WebAssembly.Instance(compiled, { env: { memory, abort } }).exports as unknown as Core;
+}
+
+/** A shared memory of at least this many bytes. */
+export function allocate(bytes: number): WebAssembly.Memory {
+  const pages = Math.ceil(bytes / PAGE);
+  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+}
