@@ -36,3 +36,42 @@ export class Twin implements DiffHandler {
     this.ended = true;
   }
 }
+
+/** Tells two handlers, and what comes after the end. */
+export class Both implements DiffHandler {
+  readonly #one: DiffHandler;
+  readonly #other: DiffHandler;
+  readonly #ended: (() => void) | undefined;
+
+  constructor(one: DiffHandler, other: DiffHandler, ended?: () => void) {
+    this.#one = one;
+    this.#other = other;
+    this.#ended = ended;
+  }
+
+  begin(header: DiffHeader): void {
+    this.#one.begin(header);
+    this.#other.begin(header);
+  }
+
+  write(offset: number, length: number): void {
+    this.#one.write(offset, length);
+    this.#other.write(offset, length);
+  }
+
+  data(offset: number, bytes: Uint8Array): void {
+    this.#one.data(offset, bytes);
+    this.#other.data(offset, bytes);
+  }
+
+  zero(offset: number, length: number): void {
+    this.#one.zero(offset, length);
+    this.#other.zero(offset, length);
+  }
+
+  end(): void {
+    this.#one.end();
+    this.#other.end();
+    this.#ended?.();
+  }
+}
