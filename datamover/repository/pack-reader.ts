@@ -36,13 +36,13 @@ export interface BlobRun {
   readonly blobs: PackedBlob[];
 }
 
-/** Groups blobs into ranges. Entries that overlap, which cannot both be true, share a range. */
-export function runsOf(blobs: readonly PackedBlob[]): BlobRun[] {
+/** Groups blobs of one pack into ranges. Entries that overlap, which cannot both be true, share a range. */
+export function runsOf(blobs: readonly PackedBlob[], maxRange = MAX_RANGE): BlobRun[] {
   const runs: BlobRun[] = [];
   for (const blob of [...blobs].sort((a, b) => a.offset - b.offset)) {
     const run = runs.at(-1);
     const end = blob.offset + blob.length;
-    if (run !== undefined && joins(run, blob.offset, end)) {
+    if (run !== undefined && joins(run, blob.offset, end, maxRange)) {
       run.blobs.push(blob);
       run.length = Math.max(run.length, end - run.offset);
     } else runs.push({ offset: blob.offset, length: blob.length, blobs: [blob] });
@@ -50,7 +50,7 @@ export function runsOf(blobs: readonly PackedBlob[]): BlobRun[] {
   return runs;
 }
 
-function joins(run: BlobRun, offset: number, end: number): boolean {
+function joins(run: BlobRun, offset: number, end: number, maxRange: number): boolean {
   const runEnd = run.offset + run.length;
-  return offset < runEnd || (offset - runEnd <= GAP && end - run.offset <= MAX_RANGE);
+  return offset < runEnd || (offset - runEnd <= GAP && end - run.offset <= maxRange);
 }

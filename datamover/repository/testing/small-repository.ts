@@ -11,19 +11,25 @@ import { noise } from './bytes.ts';
 import { copyFiles } from './crash-store.ts';
 import { PASSWORD } from './restic.ts';
 
-let prototype: Promise<Store> | undefined;
+const prototypes = new Map<string, Promise<Store>>();
 
-/** A new repository whose key costs a millisecond to open. All of one test file share config and key. */
-export async function initSmall(store: Store = new MemoryStore()): Promise<Store> {
-  prototype ??= makePrototype();
+/** A new repository whose key costs a millisecond to open. Those of one kind in a test file share config and key. */
+export async function initSmall(
+  store: Store = new MemoryStore(),
+  password = PASSWORD,
+  version: 1 | 2 = 2,
+): Promise<Store> {
+  const kind = `${version} ${password}`;
+  const prototype = prototypes.get(kind) ?? makePrototype(password, version);
+  prototypes.set(kind, prototype);
   await copyFiles(await prototype, store);
   return store;
 }
 
-async function makePrototype(): Promise<Store> {
+async function makePrototype(password: string, version: 1 | 2): Promise<Store> {
   const store = new MemoryStore();
-  const { key, keyId } = await Repository.init(store, PASSWORD);
-  const file = encodeKeyFile(await createKeyFile(key, PASSWORD, {}, { N: 1024, r: 8, p: 1 }));
+  const { key, keyId } = await Repository.init(store, password, { version });
+  const file = encodeKeyFile(await createKeyFile(key, password, {}, { N: 1024, r: 8, p: 1 }));
   await store.save({ type: 'keys', name: sha256(file) }, file);
   await store.remove({ type: 'keys', name: keyId });
   return store;
