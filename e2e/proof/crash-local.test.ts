@@ -1,0 +1,25 @@
+import { expect, test } from '@jest/globals';
+import { describePeers } from '../servers/describe-peers.ts';
+import { Crashes } from './crash.ts';
+import { Site } from './site.ts';
+
+const KILLS = 104;
+const MOST_CYCLES = 2 * (KILLS / 4);
+
+describePeers(['restic-debian', 'restic-current'], 'kill -9 in a local repository', (debian, current) => {
+  test(`${KILLS} kills of backup, forget and prune lose nothing, and nothing is left over`, async () => {
+    const site = await Site.local('crash-local');
+    try {
+      const crashes = new Crashes(site, [debian, current], 20260107);
+      await crashes.prepare();
+      for (let cycle = 0; crashes.hits < KILLS && cycle < MOST_CYCLES; cycle++) await crashes.cycle(cycle);
+      expect(await crashes.finish()).toBeGreaterThan(0);
+      process.stdout.write(`kills, local: ${JSON.stringify(crashes.tallies)}\n`);
+      expect(crashes.hits).toBeGreaterThanOrEqual(KILLS);
+      // Many found the process in the repository, not still starting.
+      expect(crashes.hitsAtWork).toBeGreaterThan(KILLS / 4);
+    } finally {
+      await site.remove();
+    }
+  }, 1_200_000);
+});
