@@ -22,7 +22,6 @@ describePeers(
         expect(crashes.hits).toBeGreaterThanOrEqual(KILLS);
         // Many found the process in the repository, not still starting.
         expect(crashes.hitsAtWork).toBeGreaterThan(KILLS / 4);
-        expect(atWork).toBeGreaterThan(hits / 3);
       } finally {
         await site.remove();
       }
