@@ -1,4 +1,5 @@
 import { DatamoverError } from '../errors.ts';
+import type { FileInfo } from '../store/store.ts';
 import { fileSubject, listFiles } from './files.ts';
 import { toBytes } from './id.ts';
 import { inFlight } from './in-flight.ts';
@@ -32,9 +33,10 @@ export async function adoptOrphans(
   signal?: AbortSignal,
 ): Promise<OrphansFound> {
   const { store, index } = repository;
-  if (await isSwept(repository, signal)) return { adopted: [], unreadable: [] };
-  const listed = (await listFiles(store, ['data'], signal)).get('data') ?? [];
-  const orphans = listed.filter((file) => !index.hasPack(toBytes(file.name)));
+  // One listing for both: a pack that is swept between the two is gone when its header is asked for.
+  const listing = await listFiles(store, ['data', 'locks'], signal);
+  if (await isSwept(repository, listing.get('locks') ?? [])) return { adopted: [], unreadable: [] };
+  const orphans = (listing.get('data') ?? []).filter((file) => !index.hasPack(toBytes(file.name)));
   const adopted: Id[] = [];
   const unreadable: { id: Id; problem: DatamoverError }[] = [];
   const read = async ({ name: id, size }: { name: Id; size: number }): Promise<Pack | undefined> => {
@@ -60,8 +62,7 @@ export async function adoptOrphans(
   return { adopted, unreadable };
 }
 
-async function isSwept(repository: Repository, signal?: AbortSignal): Promise<boolean> {
-  const listed = (await listFiles(repository.store, ['locks'], signal)).get('locks') ?? [];
+async function isSwept(repository: Repository, listed: readonly FileInfo[]): Promise<boolean> {
   const locks = await readLocks(repository, listed);
   return locks.some(({ lock, stale }) => !stale && (lock === undefined || modeOf(lock) !== 'shared'));
 }
