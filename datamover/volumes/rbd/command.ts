@@ -13,6 +13,8 @@ export interface RbdConnection {
   readonly user?: string;
   /** Path of the file with that user's key. */
   readonly keyring?: string;
+  /** Seconds until monitors that do not answer are a failure; 30 without it (Ceph's own 300 look like a hang). */
+  readonly patience?: number;
   /** The program; `rbd` in PATH without it. */
   readonly program?: string;
 }
@@ -53,8 +55,8 @@ export async function startRbd(connection: RbdConnection, request: RbdRequest): 
 }
 
 function rbdCommand(connection: RbdConnection, request: RbdRequest): Command {
-  const { conf, user, keyring, program } = connection;
-  const access: string[] = [];
+  const { conf, user, keyring, patience, program } = connection;
+  const access = ['--client-mount-timeout', String(Math.max(1, Math.ceil(patience ?? 30)))];
   if (conf !== undefined) access.push('--conf', path('the configuration', conf));
   if (user !== undefined) {
     if (!USER.test(user)) throw refused(`the cephx user ${JSON.stringify(user)}`);

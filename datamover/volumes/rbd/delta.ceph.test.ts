@@ -106,7 +106,7 @@ describePeer('ceph', 'images of a real cluster', () => {
       image: name.image,
       imageId: (await identify(admin, name)).id,
     });
-    expect(() => planDelta(snaps, { ...name, snap: 'cut' }, 'small')).toThrow(
+    expect(() => planDelta(snaps, { ...name, snap: 'cut' }, { name: 'small' })).toThrow(
       /it has no snap small any more: it was deleted and lives on in the trash for its clones/,
     );
   });
@@ -129,7 +129,7 @@ describePeer('ceph', 'images of a real cluster', () => {
     ] as const) {
       const twin = new Twin();
       twin.bytes = Buffer.from(contents[base] ?? '');
-      const plan = planDelta(snaps, { ...name, snap }, base);
+      const plan = planDelta(snaps, { ...name, snap }, { name: base });
       expect(plan).toMatchObject({ kind: 'delta', baseBytes: contents[base]?.length });
       let chunks = 0;
       await readDelta(admin, plan, twin, {
@@ -146,9 +146,11 @@ describePeer('ceph', 'images of a real cluster', () => {
     const { name } = await history();
     const snaps = await listSnaps(admin, name);
     for (const base of ['cut', 'large'])
-      expect(() => planDelta(snaps, { ...name, snap: 'large' }, base)).toThrow(/is not older than the snap/);
+      expect(() => planDelta(snaps, { ...name, snap: 'large' }, { name: base })).toThrow(
+        /is not older than the snap/,
+      );
     expect(() => planDelta(snaps, name)).toThrow(/no snap is named/);
-    const plan = planDelta(snaps, { ...name, snap: 'cut' }, 'small');
+    const plan = planDelta(snaps, { ...name, snap: 'cut' }, { name: 'small' });
     await rbd('snap', 'rm', '--no-progress', `${name.pool}/${name.image}@small`);
     const twin = new Twin();
     await expect(readDelta(admin, plan, twin)).rejects.toThrow(
@@ -171,6 +173,33 @@ describePeer('ceph', 'images of a real cluster', () => {
         /rbd sent the changes from nothing to cut \(1048576 bytes\), not/,
       ) as unknown,
     });
+  });
+
+  test('a base that is not the snap it was is refused, and a snap that goes while it is read', async () => {
+    const { name } = await history();
+    const before = await listSnaps(admin, name);
+    const smallId = before.find((snap) => snap.name === 'small')?.id ?? -1;
+    const source = `${name.pool}/${name.image}`;
+    await rbd('snap', 'rm', '--no-progress', `${source}@small`);
+    await rbd('snap', 'create', '--no-progress', `${source}@small`);
+    await rbd('snap', 'create', '--no-progress', `${source}@later`);
+    const snaps = await listSnaps(admin, name);
+    const later = { ...name, snap: 'later' };
+    expect(planDelta(snaps, later, { name: 'small' }).kind).toBe('delta');
+    expect(() => planDelta(snaps, later, { name: 'small', id: smallId })).toThrow(
+      /the snap small was deleted and made anew \(its id was \d+, now it is \d+\)/,
+    );
+    let removed = false;
+    const drained = async (): Promise<void> => {
+      if (removed) return;
+      removed = true;
+      await rbd('snap', 'rm', '--no-progress', `${source}@later`);
+    };
+    const twin = new Twin();
+    await expect(readDelta(admin, planDelta(snaps, later), twin, { drained })).rejects.toThrow(
+      /it has no snap later|exit status 2/,
+    );
+    expect(removed).toBe(true);
   });
 
   test('a user who may only read, with a key in a file, suffices; without rights the reason is told', async () => {
@@ -201,6 +230,11 @@ describePeer('ceph', 'images of a real cluster', () => {
     await expect(identify(wrong, name)).rejects.toThrow(
       /check the monitors in ceph.conf, the cephx user and its/,
     );
+    const nobody = join(folder, 'nobody.conf');
+    await writeFile(nobody, '[global]\nmon host = 127.0.0.1:1\nauth client required = none\n');
+    await expect(identify({ conf: nobody, patience: 1 }, name)).rejects.toThrow(
+      /check the monitors in ceph.conf/,
+    );
     await expect(identify({ ...admin, keyring: '--help' }, name)).rejects.toThrow(/the keyring "--help" has/);
     await expect(identify({ ...admin, user: 'a b' }, name)).rejects.toThrow(/the cephx user "a b" has/);
   });
@@ -220,7 +254,7 @@ describePeer('ceph', 'images of a real cluster', () => {
 /** No rbd can be made to fail at a given byte, so a script stands in for one. */
 describe('a delta counts only with its end record and a good exit', () => {
   let folder: string;
-  const plan = { kind: 'full', name: { pool: 'p', image: 'i', snap: 's' }, bytes: 9 } as const;
+  const plan = { kind: 'full', name: { pool: 'p', image: 'i', snap: 's' }, snapId: 4, bytes: 9 } as const;
   const { stream } = encode({
     header: { version: 1, toSnap: 's', bytes: 9 },
     extents: [{ offset: 2, length: 3, data: Buffer.from('abc') }],
@@ -229,15 +263,19 @@ describe('a delta counts only with its end record and a good exit', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'datamover-rbd-'));
     await writeFile(join(folder, 'stream'), stream);
+    await listed({ id: 4, name: 's', size: 9, protected: 'false' });
   });
 
   afterAll(async () => {
     await rm(folder, { recursive: true, force: true });
   });
 
+  const listed = (...snaps: object[]) => writeFile(join(folder, 'snaps'), JSON.stringify(snaps));
+
   async function program(...lines: string[]): Promise<RbdConnection> {
     const path = join(folder, `rbd-${randomUUID()}`);
-    await writeFile(path, `#!/bin/sh\ncd '${folder}'\n${lines.join('\n')}\n`);
+    const list = `if [ "$1" = snap ]; then cat snaps; exit; fi`;
+    await writeFile(path, `#!/bin/sh\ncd '${folder}'\n${list}\n${lines.join('\n')}\n`);
     await chmod(path, 0o755);
     return { program: path };
   }
@@ -263,6 +301,15 @@ describe('a delta counts only with its end record and a good exit', () => {
     ['the wrong program', ['exec /nowhere/rbd'], /exit status 127/],
   ])('%s', async (_, lines, sentence) => {
     await expect(readDelta(await program(...lines), plan, new Twin())).rejects.toThrow(sentence);
+  });
+
+  test.each([
+    [[{ id: 5, name: 's', size: 9, protected: 'false' }], /made anew \(its id was 4, now it is 5\)/],
+    [[], /it has no snap s /],
+    [[{ id: 'four', name: 's', size: 9, protected: 'false' }], /rbd's answer has no usable "id"/],
+  ])('snaps that are others afterwards: %j', async (snaps, sentence) => {
+    await listed(...snaps);
+    await expect(readDelta(await program('cat stream'), plan, new Twin())).rejects.toThrow(sentence);
   });
 
   test('a program that is not there is named', async () => {

@@ -2,7 +2,7 @@ import { DatamoverError } from '../../errors.ts';
 import { startRbd, type RbdConnection } from './command.ts';
 import type { DiffHandler, DiffHeader } from './diff-format.ts';
 import { DiffStream } from './diff-stream.ts';
-import type { RbdSnap } from './image.ts';
+import { listSnaps, type RbdSnap } from './image.ts';
 import { checkImageName, formatImageName, nameOptions, type ImageName } from './image-name.ts';
 
 /** What is to be read of an image, as a plain value: `full` is all that a snap has allocated. */
@@ -10,8 +10,10 @@ export interface DeltaPlan {
   readonly kind: 'full' | 'delta';
   /** With its snap. */
   readonly name: ImageName;
+  readonly snapId: number;
   /** The older snap that the delta starts from. */
   readonly base?: string;
+  readonly baseId?: number;
   /** The image's size at the base and at the snap. An image that shrank is to be cut before the delta is applied. */
   readonly baseBytes?: number;
   readonly bytes: number;
@@ -26,26 +28,41 @@ export interface DeltaSummary {
   readonly zeroed: number;
 }
 
+/** A snap that an earlier backup was made of. */
+export interface BaseSnap {
+  readonly name: string;
+  /** Its id then: tells a snap that was deleted and made anew under the same name, even of another image. */
+  readonly id?: number;
+}
+
 const OPERATION = 'read changes of rbd image';
 
 /**
  * Says what has to be read for a snap of an image, given all of its snaps. Throws when the snap or the base is not there, or
  * when the base is not the older of the two: librbd only tells changes of one image, forward in time.
  */
-export function planDelta(snaps: readonly RbdSnap[], name: ImageName, base?: string): DeltaPlan {
+export function planDelta(snaps: readonly RbdSnap[], name: ImageName, base?: BaseSnap): DeltaPlan {
   const snap = findSnap(snaps, name, name.snap);
-  if (base === undefined) return { kind: 'full', name, bytes: snap.bytes };
-  const older = findSnap(snaps, name, base);
+  if (base === undefined) return { kind: 'full', name, snapId: snap.id, bytes: snap.bytes };
+  const older = findSnap(snaps, name, base.name, base.id);
   if (older.id >= snap.id) {
     throw new DatamoverError({
       operation: OPERATION,
       subject: formatImageName(name),
-      cause: `the base ${base} is not older than the snap`,
+      cause: `the base ${base.name} is not older than the snap`,
       hint: 'name an earlier snap as the base, or none for a full read',
       kind: 'usage',
     });
   }
-  return { kind: 'delta', name, base, baseBytes: older.bytes, bytes: snap.bytes };
+  return {
+    kind: 'delta',
+    name,
+    snapId: snap.id,
+    base: older.name,
+    baseId: older.id,
+    baseBytes: older.bytes,
+    bytes: snap.bytes,
+  };
 }
 
 export interface DeltaOptions {
@@ -56,8 +73,9 @@ export interface DeltaOptions {
 
 /**
  * Runs `rbd export-diff` and tells the handler what it says. It succeeds only when the program ended well *and* the stream had
- * its end record: rbd writes a good header before it fails, and a killed program leaves a good beginning. Until then nothing
- * that the handler got may be taken for the whole.
+ * its end record: rbd writes a good header before it fails, and a killed program leaves a good beginning. The snaps must be the
+ * planned ones at the end too, for content under a snap that is being deleted cannot be trusted. Until then nothing that the
+ * handler got may be taken for the whole.
  */
 export async function readDelta(
   connection: RbdConnection,
@@ -88,12 +106,28 @@ export async function readDelta(
     await running.stop();
     throw error;
   }
+  const snaps = await listSnaps(connection, name, signal);
+  findSnap(snaps, name, name.snap, plan.snapId);
+  if (plan.base !== undefined) findSnap(snaps, name, plan.base, plan.baseId);
   return counted.summary();
 }
 
-function findSnap(snaps: readonly RbdSnap[], name: ImageName, wanted: string | undefined): RbdSnap {
+function findSnap(
+  snaps: readonly RbdSnap[],
+  name: ImageName,
+  wanted: string | undefined,
+  id?: number,
+): RbdSnap {
   const found = snaps.find((snap) => snap.kind === 'user' && snap.name === wanted);
-  if (found !== undefined) return found;
+  if (found !== undefined && (id === undefined || id === found.id)) return found;
+  if (found !== undefined) {
+    throw new DatamoverError({
+      operation: OPERATION,
+      subject: formatImageName(name),
+      cause: `the snap ${found.name} was deleted and made anew (its id was ${id ?? 'unknown'}, now it is ${found.id})`,
+      hint: 'a delta cannot start from it: read the snap in full',
+    });
+  }
   const inTrash = snaps.some((snap) => snap.kind === 'trash' && snap.originalName === wanted);
   const cause =
     wanted === undefined
