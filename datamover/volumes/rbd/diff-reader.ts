@@ -49,36 +49,50 @@ export class DiffReader {
     const version = ([1, 2] as const).find((candidate) => BANNERS[candidate] === banner);
     if (version === undefined) throw this.#wrong('this is no stream of rbd export-diff');
     this.#version = version;
+    const intake = this.#intake;
     for (;;) {
       this.#record++;
-      this.#start = this.#intake.position;
-      const tag = String.fromCharCode((yield* this.#take(1)).readUInt8());
-      switch (tag) {
-        case 'f':
-          this.#set('fromSnap', yield* this.#name());
-          break;
-        case 't':
-          this.#set('toSnap', yield* this.#name());
-          break;
-        case 'p':
-          this.#set('protected', yield* this.#protected());
-          break;
-        case 's':
-          this.#set('bytes', yield* this.#bytes());
-          break;
-        case 'w':
-          yield* this.#write();
-          break;
-        case 'z':
-          yield* this.#zero();
-          break;
-        case 'e':
-          this.#begin();
-          this.#handler.end();
-          return;
-        default:
-          throw this.#wrong(`unknown record ${JSON.stringify(tag)}`);
+      this.#start = intake.position;
+      let tag: Buffer | undefined;
+      while ((tag = intake.take(1)) === undefined) yield;
+      const kind = String.fromCharCode(tag.readUInt8());
+      if (kind === 'w' || kind === 'z') {
+        // Most records come this way: without a generator of their own they are read twice as fast.
+        this.#begin();
+        let fields: Buffer | undefined;
+        while ((fields = intake.take(version === 1 ? 16 : 24)) === undefined) yield;
+        const { offset, length } = this.#extent(fields, kind);
+        for (let done = 0; kind === 'w' && done < length;) {
+          const bytes = intake.some(length - done);
+          if (bytes === undefined) {
+            yield;
+            continue;
+          }
+          this.#handler.data(offset + done, bytes);
+          done += bytes.length;
+        }
+      } else if (kind === 'e') {
+        this.#begin();
+        this.#handler.end();
+        return;
+      } else {
+        yield* this.#field(kind);
       }
+    }
+  }
+
+  *#field(tag: string): Reading<void> {
+    switch (tag) {
+      case 'f':
+        return this.#set('fromSnap', yield* this.#name());
+      case 't':
+        return this.#set('toSnap', yield* this.#name());
+      case 'p':
+        return this.#set('protected', yield* this.#protected());
+      case 's':
+        return this.#set('bytes', yield* this.#bytes());
+      default:
+        throw this.#wrong(`unknown record ${JSON.stringify(tag)}`);
     }
   }
 
@@ -147,35 +161,16 @@ export class DiffReader {
     return (this.#order = new ExtentOrder(bytes));
   }
 
-  *#extent(): Reading<{ offset: number; length: number; told: number | undefined }> {
-    const order = this.#begin();
-    const told = yield* this.#length();
-    const fields = yield* this.#take(16);
-    const [offset, length] = [readU64(fields, 0), readU64(fields, 8)];
-    const wrong = order.check(offset, length);
+  /** Checks the fields of an extent and tells the handler of it. */
+  #extent(fields: Buffer, kind: 'w' | 'z'): { offset: number; length: number } {
+    const at = fields.length - 16;
+    const [offset, length] = [readU64(fields, at), readU64(fields, at + 8)];
+    const wrong = this.#begin().check(offset, length);
     if (wrong !== undefined || offset === undefined || length === undefined) throw this.#wrong(wrong ?? '');
-    return { offset, length, told };
-  }
-
-  *#write(): Reading<void> {
-    const { offset, length, told } = yield* this.#extent();
-    this.#agree(told, 16 + length);
-    this.#handler.write(offset, length);
-    for (let done = 0; done < length;) {
-      const bytes = this.#intake.some(length - done);
-      if (bytes === undefined) {
-        yield;
-        continue;
-      }
-      this.#handler.data(offset + done, bytes);
-      done += bytes.length;
-    }
-  }
-
-  *#zero(): Reading<void> {
-    const { offset, length, told } = yield* this.#extent();
-    this.#agree(told, 16);
-    this.#handler.zero(offset, length);
+    if (at > 0) this.#agree(readU64(fields, 0) ?? Infinity, kind === 'w' ? 16 + length : 16);
+    if (kind === 'w') this.#handler.write(offset, length);
+    else this.#handler.zero(offset, length);
+    return { offset, length };
   }
 
   #wrong(cause: string): Error {
