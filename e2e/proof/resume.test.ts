@@ -27,12 +27,11 @@ async function packBytes(site: Site): Promise<number> {
 async function killMidway(site: Site, args: readonly string[], bytes: number): Promise<number> {
   const running = await start({ file: DATAMOVER, args: [...SLOWLY, ...args], env: site.environment() });
   running.stdout.resume();
-  let ended = false;
-  void running.finished.then(
-    () => (ended = true),
-    () => (ended = true),
+  const ended = running.finished.then(
+    () => true,
+    () => true,
   );
-  while (!ended && (await packBytes(site)) < bytes) await delay(20);
+  while ((await packBytes(site)) < bytes && !(await Promise.race([ended, delay(20, false)])));
   process.kill(running.pid, 'SIGKILL');
   await expect(running.finished).rejects.toThrow(/SIGKILL/);
   return packBytes(site);
