@@ -9,7 +9,7 @@ import { run } from '../../process/spawn.ts';
 import type { RbdConnection } from './command.ts';
 import { planDelta, readDelta } from './delta.ts';
 import { identify, listSnaps } from './image.ts';
-import type { ImageName } from './image-name.ts';
+import { formatImageName, parseImageName, type ImageName } from './image-name.ts';
 import { encode } from './testing/diffs.ts';
 import { Librbd } from './testing/librbd.ts';
 import { Twin } from './testing/twin.ts';
@@ -237,6 +237,20 @@ describePeer('ceph', 'images of a real cluster', () => {
     );
     await expect(identify({ ...admin, keyring: '--help' }, name)).rejects.toThrow(/the keyring "--help" has/);
     await expect(identify({ ...admin, user: 'a b' }, name)).rejects.toThrow(/the cephx user "a b" has/);
+  });
+
+  test('every character that a name may have reaches rbd as it is, also with a namespace', async () => {
+    const namespace = `n-${randomUUID()}`;
+    const name = { pool: ceph.pool, namespace, image: '.a_b-c:d+e', snap: '2026-11-20T13:00:00+01:00' };
+    await rbd('namespace', 'create', `${ceph.pool}/${namespace}`);
+    const options = ['--pool', name.pool, '--namespace', namespace, '--image', name.image];
+    await rbd('create', '--size', '1M', ...options);
+    await rbd('snap', 'create', '--no-progress', '--snap', name.snap, ...options);
+    expect(parseImageName(formatImageName(name))).toEqual(name);
+    expect((await identify(admin, name)).bytes).toBe(MIB);
+    const twin = new Twin();
+    await readDelta(admin, planDelta(await listSnaps(admin, name), name), twin);
+    expect(twin.header).toMatchObject({ toSnap: name.snap, bytes: MIB });
   });
 
   test('a stop ends the reading', async () => {

@@ -74,7 +74,7 @@ describePeer('ceph', 'streams of the real rbd', () => {
     ['without object map', ['--image-feature', 'layering']],
   ])('%s image: every diff makes the twin and, written by us, an image of its own', async (_, options) => {
     await fc.assert(
-      fc.asyncProperty(workloads(10), async (steps) => {
+      fc.asyncProperty(workloads(7), async (steps) => {
         const [source, target] = [await create(...options), await create()];
         const image = client.open(source);
         const model = new Model(START_BYTES);
