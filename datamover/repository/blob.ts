@@ -2,6 +2,7 @@ import { DatamoverError } from '../errors.ts';
 import { compressBlob, decompress } from './compression.ts';
 import { isAuthentic, open, openUnchecked, seal, SEAL_OVERHEAD } from './crypto/cipher.ts';
 import { equalBytes, sha256 } from './id.ts';
+import { release } from './saver/pack-slot.ts';
 import type { BlobType, Compression, Id, MasterKey, PackedBlob } from './types.ts';
 
 /** A blob as it goes into a pack. */
@@ -61,7 +62,11 @@ export function openBlob(
     throw refuse('the message authentication code does not match');
   }
   let plain = openUnchecked(key, sealed);
-  if (blob.uncompressedLength > 0) plain = decompress(plain, subject, blob.uncompressedLength);
+  if (blob.uncompressedLength > 0) {
+    const packed = plain;
+    plain = decompress(packed, subject, blob.uncompressedLength);
+    release(packed);
+  }
   if (sha256(plain) !== blob.id) throw refuse('the content does not have the SHA-256 that names it');
   return plain;
 }

@@ -3,6 +3,7 @@ import { openBlob } from './blob.ts';
 import { open } from './crypto/cipher.ts';
 import { sha256, shortId } from './id.ts';
 import { decodePackHeader, headerRange } from './pack-header.ts';
+import { release } from './saver/pack-slot.ts';
 import type { MasterKey, Pack, PackedBlob } from './types.ts';
 
 /**
@@ -28,7 +29,8 @@ export function checkPack(key: MasterKey, pack: Pack, bytes: Uint8Array): string
       continue;
     }
     try {
-      openBlob(key, blob, bytes.subarray(blob.offset, blob.offset + blob.length), subject);
+      // Reading a pack makes as much garbage as the pack is long: it goes at once.
+      release(openBlob(key, blob, bytes.subarray(blob.offset, blob.offset + blob.length), subject));
     } catch (error) {
       if (!(error instanceof DatamoverError)) throw error;
       problems.push(`${name}: ${subject} at byte ${blob.offset} is damaged: ${describeCause(error.cause)}`);

@@ -1,8 +1,8 @@
 import type { DatamoverError } from '../errors.ts';
 import { BitSet } from './bit-set.ts';
-import { checkPack } from './check-pack.ts';
 import { ProblemList, type CheckReport, type Problem } from './check-report.ts';
 import { chooseSubset, type Subset, type SubsetPack } from './check-subset.ts';
+import { CheckThreads } from './check-threads.ts';
 import { SEAL_OVERHEAD } from './crypto/cipher.ts';
 import { isDamage } from './damage.ts';
 import { fileSubject } from './files.ts';
@@ -32,9 +32,6 @@ export interface CheckProgress {
   /** Unknown for trees. */
   readonly total?: number;
 }
-
-/** Packs in memory at once while data is read back. */
-const PACKS_AT_ONCE = 2;
 
 const NODE_TYPES = new Set(['file', 'dir', 'symlink', 'dev', 'chardev', 'fifo', 'socket', 'irregular']);
 
@@ -186,29 +183,36 @@ class Check {
     for (const { row } of chosen) wanted.add(row);
     const read = { packs: 0, bytes: 0 };
     const { signal } = this.#options;
+    const threads = new CheckThreads(key);
     const readPack = async (pack: Pack): Promise<number> => {
+      const size = packs.size[packs.find(toBytes(pack.id))] ?? 0;
+      const load = (into: Uint8Array): Promise<Uint8Array> =>
+        store.load({ type: 'data', name: pack.id }, { into, ...(signal && { signal }) });
       try {
-        const bytes = await store.load({ type: 'data', name: pack.id }, { ...(signal && { signal }) });
-        for (const sentence of checkPack(key, pack, bytes)) this.problems.damage(sentence);
-        return bytes.length;
+        for (const sentence of await threads.verify(pack, size, load)) this.problems.damage(sentence);
+        return size;
       } catch (error) {
         if (!isDamage(error)) throw error;
         this.problems.damage(`pack ${pack.id} cannot be read: ${error.message}`);
         return 0;
       }
     };
-    for await (const { id, json } of this.#documents(documents)) {
-      const here = effectivePacks(decodeIndexFile(json, fileSubject('index', id)), packs).filter((pack) => {
-        const row = packs.find(toBytes(pack.id));
-        const first = wanted.has(row);
-        wanted.remove(row);
-        return first;
-      });
-      for await (const bytes of inFlight(here, PACKS_AT_ONCE, readPack)) {
-        read.packs++;
-        read.bytes += bytes;
-        this.#options.onProgress?.({ step: 'data', done: read.packs, total: chosen.length });
+    try {
+      for await (const { id, json } of this.#documents(documents)) {
+        const here = effectivePacks(decodeIndexFile(json, fileSubject('index', id)), packs).filter((pack) => {
+          const row = packs.find(toBytes(pack.id));
+          const first = wanted.has(row);
+          wanted.remove(row);
+          return first;
+        });
+        for await (const bytes of inFlight(here, threads.width, readPack)) {
+          read.packs++;
+          read.bytes += bytes;
+          this.#options.onProgress?.({ step: 'data', done: read.packs, total: chosen.length });
+        }
       }
+    } finally {
+      await threads.close();
     }
     return read;
   }
