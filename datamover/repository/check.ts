@@ -10,6 +10,7 @@ import { shortId, toBytes } from './id.ts';
 import { inFlight } from './in-flight.ts';
 import { decodeIndexFile } from './index-file.ts';
 import { listKeys } from './keys.ts';
+import { listPacks } from './pack-list.ts';
 import { INDEXED, LISTED, type PackTable } from './pack-table.ts';
 import { effectivePacks } from './prune-job.ts';
 import { measureUsage, type IndexDocument } from './prune-usage.ts';
@@ -148,9 +149,7 @@ class Check {
   ): Promise<PackTable> {
     const { store, index } = this.#repository;
     const { signal } = this.#options;
-    const usage = await measureUsage(index, used, store.list(['data'], signal), () =>
-      this.#documents(documents),
-    );
+    const usage = await measureUsage(index, used, listPacks(store, signal), () => this.#documents(documents));
     for (const sentence of usage.contradictions) this.problems.damage(sentence);
     for (const file of usage.indexFiles) {
       if (file.untidy)

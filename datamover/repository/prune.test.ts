@@ -3,6 +3,7 @@ import { DatamoverError } from '../errors.ts';
 import { describePeers } from '../../e2e/servers/describe-peers.ts';
 import type { Peer } from '../../e2e/servers/peers.ts';
 import { run } from '../process/spawn.ts';
+import { FaultStore } from '../store/fault.ts';
 import { LocalStore } from '../store/local/store.ts';
 import { MemoryStore } from '../store/memory.ts';
 import type { Store } from '../store/store.ts';
@@ -205,6 +206,29 @@ describe('alone', () => {
     expect(loads.length).toBeGreaterThan(0);
     expect(new Set(loads).size).toBe(loads.length);
   });
+
+  test.each([
+    ['nothing at all', 'empty-listing', 0, /does not show our own lock/],
+    [
+      'nothing the second time',
+      'empty-listing',
+      1,
+      /2 snapshots were listed a moment ago and are not any more/,
+    ],
+  ] as const)(
+    'absence never deletes: a listing that shows %s ends it',
+    async (_name, fault, after, message) => {
+      const store = await initSmall();
+      await makeWaste(store);
+      const repository = await openSmall(store);
+      const failing = new FaultStore(repository.store);
+      const second = await openSmall(failing);
+      failing.plan({ on: 'list', type: 'snapshots', nth: 1 + after, fault });
+      await expect(planPrune(second)).rejects.toThrow(message);
+      await second.close();
+      expect((await checkAll(store)).damageCount).toBe(0);
+    },
+  );
 
   test('F-29 a blob that is needed and missing stops everything before anything is changed', async () => {
     const store = await initSmall();

@@ -5,6 +5,7 @@ import { isOurs, modeOf, type LockMode } from './lock.ts';
 import type { KnownLock, LockHandle } from './locks.ts';
 import { rewriteIndex, writeMarks } from './prune-index.ts';
 import type { PruneJob, PruneRun } from './prune-job.ts';
+import { listPacks } from './pack-list.ts';
 import { DEFAULT_PRUNE_OPTIONS, type PruneOptions } from './prune-options.ts';
 import { decidePrune, type Company, type PrunePlan } from './prune-plan.ts';
 import { repackBlobs } from './prune-repack.ts';
@@ -40,8 +41,12 @@ export async function planPrune(repository: Repository, options: PlanPruneOption
   const { company, others, handle } = await (dryRun
     ? look(repository, signal)
     : lockForPrune(repository, signal));
-  const { used, missing, missingCount } = await findUse(repository, signal);
-  const usage = await measureUsage(repository.index, used, repository.store.list(['data'], signal), () =>
+  const { used, missing, missingCount } = await findUse(
+    repository,
+    await trustedSnapshots(repository, handle, signal),
+    signal,
+  );
+  const usage = await measureUsage(repository.index, used, listPacks(repository.store, signal), () =>
     indexDocuments(repository, signal),
   );
   const unnamed = missingCount - missing.length;
@@ -177,11 +182,55 @@ function oldestStart(others: readonly KnownLock[]): number {
   return Math.min(Infinity, ...starts);
 }
 
-/** A backup that ended while we took the listing may have left an index file that it does not show: then it is taken once more. */
-async function findUse(repository: Repository, signal: AbortSignal | undefined): Promise<UsedBlobs> {
+/**
+ * The snapshots that decide what is in use. What a listing does not show looks as if nobody needed its data, so a listing is not taken on
+ * its word: it must show the lock that we have just written, and a second one must show all that the first one did.
+ *
+ * A snapshot that comes in between is left out: its backup holds (or held until now) a lock that keeps whatever it may refer to.
+ */
+async function trustedSnapshots(
+  repository: Repository,
+  lock: LockHandle,
+  signal?: AbortSignal,
+): Promise<readonly Id[]> {
+  const distrust = (cause: string): DatamoverError =>
+    new DatamoverError({
+      operation: 'prune',
+      subject: repository.store.location,
+      cause,
+      hint: 'nothing was changed; what a listing leaves out must not look like data that nobody needs',
+      retryable: true,
+    });
+  const names = (type: 'locks' | 'snapshots'): Id[] => repository.listed(type).map((file) => file.name);
+  if (!names('locks').includes(lock.id))
+    throw distrust('the listing does not show our own lock, which was just written');
+  const first = names('snapshots');
+  await repository.relist(['index', 'snapshots'], signal);
+  const second = new Set(names('snapshots'));
+  const gone = first.filter((id) => !second.has(id));
+  if (gone.length > 0)
+    throw distrust(`${gone.length} snapshots were listed a moment ago and are not any more`);
+  return first;
+}
+
+/** The index was listed after these snapshots, so it has all that they need; still, one more look costs less than a false alarm. */
+async function findUse(
+  repository: Repository,
+  snapshotIds: readonly Id[],
+  signal: AbortSignal | undefined,
+): Promise<UsedBlobs> {
+  const decisive = new Set(snapshotIds);
   const snapshots: { id: Id; snapshot: { tree: Id } }[] = [];
   for await (const { id, snapshot } of repository.snapshots({ ...(signal && { signal }) })) {
-    snapshots.push({ id, snapshot: { tree: snapshot.tree } });
+    if (decisive.delete(id)) snapshots.push({ id, snapshot: { tree: snapshot.tree } });
+  }
+  if (decisive.size > 0) {
+    throw new DatamoverError({
+      operation: 'prune',
+      subject: repository.store.location,
+      cause: `${decisive.size} snapshots were forgotten by somebody else meanwhile`,
+      retryable: true,
+    });
   }
   const find = async (): Promise<UsedBlobs> => {
     await repository.loadIndex({ ...(signal && { signal }) });

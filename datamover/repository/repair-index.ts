@@ -2,6 +2,7 @@ import { isDamage } from './damage.ts';
 import { fileSubject } from './files.ts';
 import { inFlight } from './in-flight.ts';
 import { decodeIndexFile, encodeIndexFile, splitForIndexFiles, type IndexFile } from './index-file.ts';
+import { listPacks } from './pack-list.ts';
 import { packLength } from './pack-header.ts';
 import type { Repository } from './repository.ts';
 import type { Id, Pack } from './types.ts';
@@ -41,7 +42,7 @@ export async function planRepairIndex(
 ): Promise<RepairIndexPlan> {
   const { readAllPacks = false, signal } = options;
   const sizes = new Map<Id, number>();
-  for await (const { name, size } of repository.store.list(['data'], signal)) sizes.set(name, size);
+  for await (const { name, size } of listPacks(repository.store, signal)) sizes.set(name, size);
   const unexplained = new Map(sizes);
   const missing = new Set<Id>();
   const keep: Id[] = [];

@@ -1,5 +1,6 @@
 import { DatamoverError } from '../errors.ts';
 import { SEAL_OVERHEAD } from './crypto/cipher.ts';
+import { listPacks } from './pack-list.ts';
 import { shortId, toBytes } from './id.ts';
 import type { Repository } from './repository.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -96,7 +97,7 @@ export async function repositoryStats(
     return { id, files, restoreBytes: bytes };
   });
   const packs = { count: 0, bytes: 0 };
-  for await (const { size } of repository.store.list(['data'], signal)) {
+  for await (const { size } of listPacks(repository.store, signal)) {
     packs.count++;
     packs.bytes += size;
   }
