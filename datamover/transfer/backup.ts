@@ -1,4 +1,5 @@
 import { hostname, userInfo } from 'node:os';
+import { DatamoverError } from '../errors.ts';
 import type { BackupSession } from '../repository/backup-session.ts';
 import { sha256 } from '../repository/id.ts';
 import type { Repository } from '../repository/repository.ts';
@@ -139,6 +140,7 @@ export async function executeBackup(
   try {
     const content = await saveContent(session, plan, options, started);
     const record = encodeVolumeRecord(content.record);
+    refuseNothing(plan, content.record.bytes);
     const volumeFile = fileNode(VOLUME_FILE, record.length, [await session.saveData(record)]);
     const tree = await session.saveTree(encodeTree([volumeFile, content.folder]));
     await session.flush(options.signal);
@@ -324,6 +326,17 @@ function bytesOf(runs: readonly CellRun[], imageBytes: number): number {
     (sum, { first, count }) => sum + Math.min((first + count) * CELL_BYTES, imageBytes) - first * CELL_BYTES,
     0,
   );
+}
+
+/** The producer's exit status does not come through a pipe: one that fails before its first byte looks like an empty volume. */
+function refuseNothing({ source, volume }: BackupPlan, bytes: number): void {
+  if (bytes > 0 || source.kind === 'image-file' || source.input.kind === 'command') return;
+  throw new DatamoverError({
+    operation: 'back up',
+    subject: `${volume.namespace}/${volume.name}`,
+    cause: 'not one byte came through the pipe',
+    hint: 'see why the producer said nothing; with --stdin-command its failure is seen',
+  });
 }
 
 function sizeOfImage(path: string): number {

@@ -223,6 +223,19 @@ describe('a source', () => {
     expect(await count(memory, 'snapshots')).toBe(0);
   });
 
+  test.each(['stream', 'image-stream'] as const)(
+    'a pipe through which nothing comes is no volume (%s)',
+    async (kind) => {
+      const memory = new MemoryStore();
+      const repository = await newRepository(memory);
+      const fd = openSync('/dev/null', 'r');
+      const backup = backUp(repository, { kind, input: { kind: 'fd', fd } });
+      await expect(backup).rejects.toThrow(/^back up \S+: not one byte came through the pipe \(/);
+      closeSync(fd);
+      expect(await count(memory, 'snapshots')).toBe(0);
+    },
+  );
+
   test('a producer that is not installed is named', async () => {
     const repository = await newRepository(new MemoryStore());
     const input = { kind: 'command', file: 'no-such-program', args: [] } as const;

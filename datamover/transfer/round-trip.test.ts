@@ -71,9 +71,8 @@ describe.each(SHAPES)('an image of $name', ({ bytes, parts }) => {
 
       // As a backup of another process would, this one sees the snapshot of the first.
       await repository.relist();
-      const fd = openSync(path, 'r');
-      const fromStream = await backUp(repository, { kind: 'image-stream', input: { kind: 'fd', fd } });
-      closeSync(fd);
+      const input = { kind: 'command', file: 'cat', args: [path] } as const;
+      const fromStream = await backUp(repository, { kind: 'image-stream', input });
       expect(fromStream).toMatchObject({ totalBytes: bytes, newBytes: 0, parent: fromFile.snapshotId });
       expect(fromStream.deduplicatedBytes + fromStream.zeroBytes).toBe(bytes);
 

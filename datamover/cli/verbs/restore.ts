@@ -64,7 +64,10 @@ export const verb: Verb = {
           interrupt.describe({
             operation: 'restore to',
             subject: place,
-            hint: 'run the same command again: a new file was taken away, a target that was there before is incomplete',
+            hint:
+              to.path === undefined
+                ? 'what its reader got is not the whole volume: run the same command again'
+                : 'run the same command again: a new file was taken away, a target that was there before is incomplete',
           });
           await withRepository(context, { lock: 'read', index: true }, async (repository, { signal }) => {
             const backup = resolveBackup(await listBackups(repository), snapshot, readFilter(options));
@@ -89,7 +92,8 @@ export const verb: Verb = {
               output.say(
                 `${volume} of snapshot ${backup.shortId}: ${formatBytes(bytesRestored)} restored to ${place}` +
                   ` in ${formatSeconds(seconds)}${rate}`,
-                `  written ${formatBytes(bytesWritten)}, left sparse ${formatBytes(bytesSkippedZero)}` +
+                `  written ${formatBytes(bytesWritten)}` +
+                  (bytesSkippedZero > 0 ? `, left sparse ${formatBytes(bytesSkippedZero)}` : '') +
                   (verified ? ', read back and verified' : ''),
               );
               output.record({

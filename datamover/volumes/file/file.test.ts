@@ -179,8 +179,9 @@ describe('ImageTarget', () => {
     );
     const huge = join(folder, 'huge');
     await expect(ImageTarget.open({ path: huge, bytes: 2 ** 52, kind: 'new-file' })).rejects.toThrow(
-      /does not take files of 4503599627370496 bytes/,
+      /a file of 4503599627370496 bytes is too large here/,
     );
+    await expect(stat(huge)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });
 

@@ -45,6 +45,14 @@ export function openImage(path: string): ImageSource {
         kind: 'usage',
       });
     }
+    if (bytes === 0 && stats.isBlockDevice()) {
+      throw new DatamoverError({
+        operation: OPERATION,
+        subject: path,
+        cause: 'the device has no medium: its size is 0',
+        hint: 'attach or map the volume first',
+      });
+    }
     const whole = bytes > 0 ? [{ offset: 0, length: bytes }] : [];
     const extents = (): readonly Extent[] => (stats.isFile() ? dataExtents(fd, bytes) : whole);
     return { path, fd, bytes, extents, close: () => closeSync(fd) };

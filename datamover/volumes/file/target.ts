@@ -65,16 +65,19 @@ export class ImageTarget {
   }
 
   static async open(plan: TargetPlan): Promise<ImageTarget> {
+    let target: ImageTarget | undefined;
     try {
-      const file = await open(plan.path, flagsFor(plan.kind), 0o600);
+      target = new ImageTarget(await open(plan.path, flagsFor(plan.kind), 0o600), plan);
       if (plan.kind !== 'device') {
         // Emptied first, so that holes are zero whatever was there.
-        await file.truncate(0);
-        await file.truncate(plan.bytes);
+        await target.#file.truncate(0);
+        await target.#file.truncate(plan.bytes);
       }
-      return new ImageTarget(file, plan);
+      return target;
     } catch (error) {
-      throw new DatamoverError({ operation: OPERATION, subject: plan.path, ...explain(error, plan) });
+      // Not even an empty file stays: the next run would meet it as one that exists.
+      await target?.discard();
+      throw failure(error, plan);
     }
   }
 
@@ -95,11 +98,7 @@ export class ImageTarget {
         done += bytesWritten;
       }
     } catch (error) {
-      throw new DatamoverError({
-        operation: OPERATION,
-        subject: this.#plan.path,
-        ...explain(error, this.#plan),
-      });
+      throw failure(error, this.#plan);
     }
   }
 
@@ -111,10 +110,15 @@ export class ImageTarget {
 
   /** Makes the content durable. */
   async sync(): Promise<void> {
-    await this.#file.sync();
-    if (this.#plan.kind !== 'new-file') return;
-    const folder = await open(dirname(this.#plan.path), 'r');
-    await folder.sync().finally(() => folder.close());
+    try {
+      // What the disk could not take after all (full, broken, over quota) is often said only here.
+      await this.#file.sync();
+      if (this.#plan.kind !== 'new-file') return;
+      const folder = await open(dirname(this.#plan.path), 'r');
+      await folder.sync().finally(() => folder.close());
+    } catch (error) {
+      throw failure(error, this.#plan);
+    }
   }
 
   async close(): Promise<void> {
@@ -140,16 +144,38 @@ function flagsFor(kind: TargetPlan['kind']): number {
   }
 }
 
-function explain(error: unknown, plan: TargetPlan): { cause: unknown; hint?: string } {
-  if (isErrno(error, 'ENOSPC'))
-    return { cause: 'no space left', hint: `free space: the image needs up to ${plan.bytes} bytes` };
-  if (isErrno(error, 'EFBIG')) return { cause: `this filesystem does not take files of ${plan.bytes} bytes` };
-  if (isErrno(error, 'EBUSY'))
-    return { cause: 'the device is busy', hint: 'unmount it and stop what uses it' };
-  if (isErrno(error, 'ENOENT')) return { cause: 'the folder does not exist', hint: 'create it first' };
-  if (isErrno(error, 'EACCES'))
-    return { cause: 'permission denied', hint: 'run as a user who may write there' };
-  return { cause: error };
+function failure(error: unknown, plan: TargetPlan): DatamoverError {
+  return new DatamoverError({ operation: OPERATION, subject: plan.path, ...explain(error, plan) });
+}
+
+function explain(error: unknown, { bytes, kind }: TargetPlan): { cause: unknown; hint?: string } {
+  const code = typeof error === 'object' && error !== null ? (error as { code?: unknown }).code : undefined;
+  switch (code) {
+    case 'ENOSPC':
+      return { cause: 'no space left', hint: `free space: the image needs up to ${bytes} bytes` };
+    case 'EDQUOT':
+      return { cause: 'the disk quota is used up', hint: `the image needs up to ${bytes} bytes` };
+    case 'EFBIG':
+      return {
+        cause: `a file of ${bytes} bytes is too large here`,
+        hint: 'the filesystem or a limit of this process (ulimit -f) does not take it',
+      };
+    case 'EBUSY':
+      return { cause: 'the device is busy', hint: 'unmount it and stop what uses it' };
+    case 'ENOENT':
+      return { cause: 'the folder does not exist', hint: 'create it first' };
+    case 'EACCES':
+      return { cause: 'permission denied', hint: 'run as a user who may write there' };
+    case 'EROFS':
+      return { cause: 'it is read-only' };
+    case 'EPERM':
+      // Linux opens a read-only device for writing and refuses the first write.
+      return kind === 'device'
+        ? { cause: 'the device is read-only' }
+        : { cause: 'permission denied', hint: 'the file or its folder may be immutable (lsattr)' };
+    default:
+      return { cause: error };
+  }
 }
 
 async function statOrMissing(path: string): Promise<Stats | undefined> {
