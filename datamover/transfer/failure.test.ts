@@ -286,6 +286,26 @@ describe('a restore', () => {
     });
   });
 
+  test('into a pipe whose reader has stopped reading ends at once', async () => {
+    await inFolder(async (folder) => {
+      const repository = await newRepository(new MemoryStore());
+      const summary = await backUpImage(repository, await noiseImage(folder, 20 * MIB));
+      const fifo = join(folder, 'fifo');
+      await run({ file: 'mkfifo', args: [fifo] });
+      const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
+      const target = { kind: 'stdout', fd: openSync(fifo, constants.O_WRONLY) } as const;
+      const controller = new AbortController();
+      const stopped = restoreTo(repository, summary, '', { target }, { signal: controller.signal });
+      setTimeout(() => controller.abort(), 500);
+      const begun = performance.now();
+      await expect(stopped).rejects.toMatchObject({ kind: 'cancelled' });
+      expect(performance.now() - begun).toBeLessThan(5000);
+      // Only now does the system call come back.
+      closeSync(reader);
+      closeSync(target.fd);
+    });
+  });
+
   test('to a pipe cannot be verified afterwards, and says so before it begins', async () => {
     await inFolder(async (folder) => {
       const repository = await newRepository(new MemoryStore());

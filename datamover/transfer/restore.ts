@@ -125,7 +125,7 @@ async function restoreToPipe(
     ordered: true,
     deliver: async (packRead, plain) => {
       for (const { from, to, times } of piecesInOrder(packRead)) {
-        for (let i = 0; i < times; i++) await pipe.write(plain.subarray(from, to));
+        for (let i = 0; i < times; i++) await pipe.write(plain.subarray(from, to), options.signal);
         tally.wrote((to - from) * times);
       }
     },

@@ -15,15 +15,17 @@ export class PipeTarget {
     widenPipe(fd);
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
+  /** A reader that takes nothing holds the write up; `signal` ends the wait, though not the system call. */
+  async write(bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
     for (let done = 0; done < bytes.length;) {
       try {
-        const { bytesWritten } = await write(this.#fd, bytes, done, bytes.length - done, null);
+        const writing = write(this.#fd, bytes, done, bytes.length - done, null);
+        const { bytesWritten } = await unlessAborted(writing, signal);
         done += bytesWritten;
       } catch (error) {
         // Somebody at the other end made the pipe non-blocking, and it is full.
         if (isErrno(error, 'EAGAIN')) await delay(1);
-        else throw this.#explain(error);
+        else throw signal?.aborted === true ? error : this.#explain(error);
       }
     }
   }
@@ -39,4 +41,14 @@ export class PipeTarget {
     }
     return new DatamoverError({ operation: 'write the volume to', subject: 'the pipe', cause: error });
   }
+}
+
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(new DOMException('stopped', 'AbortError'));
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }
