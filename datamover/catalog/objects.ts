@@ -52,7 +52,7 @@ export async function inspectPack(
 
 export async function inspectLocks(repository: Repository): Promise<KnownLock[]> {
   const listing = await listFiles(repository.store, ['locks']);
-  return readLocks(repository, listing.get('locks') ?? []);
+  return (await readLocks(repository, listing.get('locks') ?? [])).known;
 }
 
 /** Where a blob lies and what it holds. The index must be loaded. */

@@ -32,6 +32,12 @@ export interface LockContext {
   readonly files: RepositoryFiles;
 }
 
+/** `known` in `readLocks`, and whether a file of the listing was gone when it was to be read. */
+export interface LocksRead {
+  readonly known: KnownLock[];
+  readonly vanished: boolean;
+}
+
 /**
  * Reads the lock files of a listing. `ownModified` is when the store took a file that was written a moment ago: with it, ages are
  * differences on the store's clock and wrong clocks of hosts play no part.
@@ -40,8 +46,9 @@ export async function readLocks(
   { store, files }: LockContext,
   listed: readonly FileInfo[],
   ownModified?: Date,
-): Promise<KnownLock[]> {
+): Promise<LocksRead> {
   const known: KnownLock[] = [];
+  let vanished = false;
   for (const { name: id, modified } of listed) {
     const storeAge =
       modified === undefined ? undefined : (ownModified ?? new Date()).getTime() - modified.getTime();
@@ -50,14 +57,17 @@ export async function readLocks(
       const ageMs = storeAge ?? Date.now() - epochMilliseconds(lock.time);
       known.push({ id, lock, ageMs, stale: isStale(lock, ageMs) });
     } catch (error) {
-      if (store.isMissing(error)) continue;
+      if (store.isMissing(error)) {
+        vanished = true;
+        continue;
+      }
       if (!(error instanceof DatamoverError) || error.retryable) throw error;
       // Half-written by a crash, perhaps: it counts as a lock until it is old.
       const ageMs = storeAge ?? 0;
       known.push({ id, lock: undefined, ageMs, stale: ageMs > STALE_AFTER_MS, problem: error });
     }
   }
-  return known;
+  return { known, vanished };
 }
 
 /** The error for somebody who is kept out; `undefined` where nobody is in the way. */
@@ -98,7 +108,7 @@ export interface AcquiredLock {
 
 /**
  * Writes a lock, then looks: whoever comes at the same time sees ours or we see his. One listing, which brings the index and the
- * snapshots along.
+ * snapshots along; another one where a lock of it is gone before it is read.
  */
 export async function acquireLock(
   context: LockContext,
@@ -109,14 +119,7 @@ export async function acquireLock(
   const { store, files } = context;
   const handle = await LockHandle.create(files, mode, version);
   try {
-    const listing = await listFiles(store, ['locks', 'index', 'snapshots'], signal);
-    const listed = listing.get('locks') ?? [];
-    const own = listed.find((file) => file.name === handle.id);
-    const known = await readLocks(
-      context,
-      listed.filter((file) => file !== own),
-      own?.modified,
-    );
+    const { known, listing } = await look(context, handle.id, signal);
     const conflict = findConflict(known, mode, store.location);
     if (conflict !== undefined) throw conflict;
     const dead = known.filter(({ lock, stale }) => stale && lock !== undefined && isOurs(lock));
@@ -136,10 +139,41 @@ export async function acquireLock(
   }
 }
 
+/** More than one listing is needed about once in a thousand times; so many in a row, and somebody plays with locks. */
+const LOOKS = 10;
+
+/**
+ * The locks of others, and a listing that fits them. A lock that is gone before it is read was renewed under a name that the listing
+ * lacks, or its holder has just written a snapshot that it lacks: either way a prune that went by that listing would delete too much.
+ */
+async function look(
+  context: LockContext,
+  ownId: Id,
+  signal: AbortSignal | undefined,
+): Promise<Pick<AcquiredLock, 'listing'> & { readonly known: readonly KnownLock[] }> {
+  for (let looks = 0; looks < LOOKS; looks++) {
+    const listing = await listFiles(context.store, ['locks', 'index', 'snapshots'], signal);
+    const listed = listing.get('locks') ?? [];
+    const own = listed.find((file) => file.name === ownId);
+    const others = listed.filter((file) => file !== own);
+    const { known, vanished } = await readLocks(context, others, own?.modified);
+    if (!vanished) return { known, listing };
+  }
+  throw new DatamoverError({
+    operation: 'lock repository',
+    subject: context.store.location,
+    cause: `locks of others came and went ${LOOKS} times while they were read`,
+    hint: 'try again in a while',
+    kind: 'locked',
+    retryable: true,
+  });
+}
+
 /** Ours is written anew every five minutes; after 25 minutes without success others will soon think us dead. */
 export const REFRESH_EVERY_MS = 5 * 60_000;
 export const GIVE_UP_AFTER_MS = 25 * 60_000;
 const RETRY_EVERY_MS = 30_000;
+const TOO_LATE = 'it could not be refreshed for 25 minutes';
 
 /** A lock that we hold: refreshed until `release`. */
 export class LockHandle {
@@ -149,9 +183,13 @@ export class LockHandle {
   readonly #started: string;
   readonly #lost = new AbortController();
   #id: Id;
+  /** The lock file before `#id`: it stays for one turn, so that who listed it just before the renewal still finds a lock. */
+  #previous: Id | undefined;
   /** By the clock of the day, which goes on while a machine sleeps, and by one that nobody sets. */
   #refreshedAt: Moment;
   #timer: NodeJS.Timeout | undefined;
+  /** Ends writes that are under way, too, when the time is over. */
+  #deadline: NodeJS.Timeout | undefined;
   #refreshing: Promise<void> = Promise.resolve();
 
   private constructor(files: RepositoryFiles, mode: LockMode, version: string, id: Id, writtenAt: Moment) {
@@ -162,6 +200,7 @@ export class LockHandle {
     this.#refreshedAt = writtenAt;
     this.#started = new Date(writtenAt.date).toISOString();
     this.#schedule(REFRESH_EVERY_MS);
+    this.#setDeadline();
   }
 
   static async create(files: RepositoryFiles, mode: LockMode, version: string): Promise<LockHandle> {
@@ -183,27 +222,32 @@ export class LockHandle {
   /** Fails once the lock is lost. Called before every write. */
   assertHeld(): void {
     // A machine that slept runs no timers, so the clock is asked too.
-    if (since(this.#refreshedAt) > GIVE_UP_AFTER_MS) this.#lose('it could not be refreshed for 25 minutes');
+    if (since(this.#refreshedAt) > GIVE_UP_AFTER_MS) this.#lose(TOO_LATE);
     this.#lost.signal.throwIfAborted();
   }
 
-  /** Writes a lock file with the present time, then removes the old one. */
+  /** Writes a lock file with the present time, then removes the one before the last. */
   async refresh(): Promise<void> {
     this.assertHeld();
     const startedAt = now();
-    const id = await this.#files.save('locks', encodeLock(newLock(this.mode, this.#version, this.#started)));
-    const old = this.#id;
+    const lock = encodeLock(newLock(this.mode, this.#version, this.#started));
+    const id = await this.#files.save('locks', lock, this.#lost.signal);
+    const outdated = this.#previous;
+    this.#previous = this.#id;
     this.#id = id;
     this.#refreshedAt = startedAt;
-    await this.#files.remove('locks', old);
+    this.#setDeadline();
+    if (outdated !== undefined) await this.#files.remove('locks', outdated);
   }
 
-  /** Removes the lock file. Harmless when repeated. */
+  /** Removes the lock files. Harmless when repeated. */
   async release(): Promise<void> {
     clearTimeout(this.#timer);
+    clearTimeout(this.#deadline);
     this.#timer = undefined;
     this.#lose('it was released');
     await this.#refreshing;
+    if (this.#previous !== undefined) await this.#files.remove('locks', this.#previous);
     await this.#files.remove('locks', this.#id);
   }
 
@@ -212,6 +256,13 @@ export class LockHandle {
       this.#refreshing = this.#refreshOrLose();
     }, delay);
     this.#timer.unref();
+  }
+
+  #setDeadline(): void {
+    clearTimeout(this.#deadline);
+    if (this.#lost.signal.aborted) return;
+    this.#deadline = setTimeout(() => this.#lose(TOO_LATE), GIVE_UP_AFTER_MS);
+    this.#deadline.unref();
   }
 
   async #refreshOrLose(): Promise<void> {

@@ -63,6 +63,6 @@ export async function adoptOrphans(
 }
 
 async function isSwept(repository: Repository, listed: readonly FileInfo[]): Promise<boolean> {
-  const locks = await readLocks(repository, listed);
-  return locks.some(({ lock, stale }) => !stale && (lock === undefined || modeOf(lock) !== 'shared'));
+  const { known } = await readLocks(repository, listed);
+  return known.some(({ lock, stale }) => !stale && (lock === undefined || modeOf(lock) !== 'shared'));
 }

@@ -388,6 +388,26 @@ describe('beside a backup of ours', () => {
     await expectTidy(store, [...LEFT, ['a', 'b', 'd']]);
   });
 
+  test.each([
+    ['ahead', 3],
+    ['behind', -3],
+  ])(
+    'F-42 what was marked after a backup began stays, its host being three hours %s',
+    async (_name, hours) => {
+      const store = await initSmall();
+      await makeWaste(store);
+      await markUnused(store, new Date(Date.now() - 24 * 3_600_000));
+      const backup = await openSmall(store);
+      const at = (ago: number): string => new Date(Date.now() + (hours - ago) * 3_600_000).toISOString();
+      // It runs for 25 hours and has just renewed its lock.
+      const lock = { ...newLock('shared', '1', at(25)), time: at(0), machine: 'another' };
+      await backup.files.save('locks', encodeLock(lock));
+      const { plan } = await prune(store);
+      expect([plan.company, plan.remove]).toEqual(['own', []]);
+      await dropLocks(store);
+    },
+  );
+
   test('F-43 a pack that no index names yet is left to the backup that wrote it', async () => {
     const store = await initSmall();
     await makeWaste(store);

@@ -171,13 +171,18 @@ function isSweep({ lock, stale }: KnownLock): boolean {
   return !stale && lock !== undefined && modeOf(lock) === 'sweep';
 }
 
-/** When the first of these jobs began; a lock that does not say began before everything. */
+/**
+ * When the first of these jobs began; a lock that does not say began before everything. A host may have a wrong clock, and so may we:
+ * the time between the start and the last renewal is right by any clock, and of the two answers the earlier one counts.
+ */
 function oldestStart(others: readonly KnownLock[]): number {
+  const now = Date.now();
   const starts = others
     .filter((other) => !other.stale)
-    .map(({ lock }) => {
+    .map(({ lock, ageMs }) => {
       const at = epochMilliseconds(lock?.started ?? '');
-      return Number.isNaN(at) ? -Infinity : at;
+      const ran = epochMilliseconds(lock?.time ?? '') - at;
+      return Number.isNaN(at) ? -Infinity : Math.min(at, now - ageMs - ran);
     });
   return Math.min(Infinity, ...starts);
 }

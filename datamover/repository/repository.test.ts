@@ -15,16 +15,27 @@ import type { Id } from './types.ts';
 const PASSWORD = 'secret';
 const MIB = 1024 * 1024;
 
+/** A request that nobody answers. */
+function untilStopped(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal?.addEventListener('abort', () =>
+      reject(new DatamoverError({ operation: 'save', cause: 'stopped' })),
+    );
+  });
+}
+
 /** Remembers the calls, and can break single files and types. */
 class WatchedStore extends MemoryStore {
   steps: string[] = [];
   broken: FileType | undefined;
+  hangs = false;
   hold: { readonly type: FileType; readonly until: Promise<unknown> } | undefined;
 
   override async save(file: FileHandle, content: Uint8Array, options?: SaveOptions): Promise<void> {
     this.steps.push(`save ${file.type}`);
     if (file.type === this.broken) throw new DatamoverError({ operation: 'save', cause: 'disk full' });
     if (file.type === this.hold?.type) await this.hold.until;
+    if (this.hangs) await untilStopped(options?.signal);
     return super.save(file, content, options);
   }
 
@@ -212,6 +223,23 @@ describe('order', () => {
     store.steps = [];
     await expect(backUp(repository, [randomBytes(100)])).rejects.toThrow('keep lock');
     expect(store.writes).toEqual([]);
+  });
+
+  test('F-27 a write that is under way when the lock is lost ends with it', async () => {
+    const repository = await init();
+    const { handle } = await repository.lock('shared');
+    await repository.loadIndex();
+    store.hangs = true;
+    const bytes = randomBytes(100);
+    const writes = [
+      repository.saveFile('snapshots', bytes),
+      repository.storePack({ id: sha256(bytes), blobs: [] }, bytes),
+    ];
+    const outcomes = Promise.allSettled(writes);
+    await handle.release();
+    for (const outcome of await outcomes) {
+      expect(outcome).toMatchObject({ status: 'rejected', reason: { operation: 'keep lock' } });
+    }
   });
 
   test('F-29 packs are removed only under a lock that keeps others out', async () => {

@@ -154,8 +154,7 @@ export class Repository {
   }
 
   async saveFile(type: DocumentType, json: Uint8Array): Promise<Id> {
-    this.#assertLock();
-    return this.files.save(type, json);
+    return this.#whileLocked((signal) => this.files.save(type, json, signal));
   }
 
   /**
@@ -260,8 +259,11 @@ export class Repository {
 
   /** Stores a finished pack, then makes it known. `bytes` may lie in shared memory, and may be used again afterwards. */
   async storePack(pack: Pack, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
-    this.#assertLock();
-    await this.store.save({ type: 'data', name: pack.id }, bytes, { ...(signal && { signal }) });
+    const file = { type: 'data', name: pack.id } as const;
+    await this.#whileLocked(
+      (either) => this.store.save(file, bytes, { ...(either && { signal: either }) }),
+      signal,
+    );
     await this.addPack(pack);
   }
 
@@ -368,8 +370,23 @@ export class Repository {
     this.#lock.assertHeld();
   }
 
-  #assertLock(): void {
-    this.#lock?.assertHeld();
+  /**
+   * A write that ends when the lock is lost: one that hangs and lands later, a snapshot above all, would land beside a prune that
+   * took us for dead.
+   */
+  async #whileLocked<T>(
+    write: (signal: AbortSignal | undefined) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const lock = this.#lock;
+    lock?.assertHeld();
+    const signals = [lock?.signal, signal].filter((one) => one !== undefined);
+    try {
+      return await write(signals.length > 1 ? AbortSignal.any(signals) : signals[0]);
+    } catch (error) {
+      lock?.signal.throwIfAborted();
+      throw error;
+    }
   }
 
   #loaded(): MemoryIndex {
