@@ -8,6 +8,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import { describeCause } from '../../datamover/errors.ts';
 import type { Inventory, Peer, PeerName } from '../servers/peers.ts';
 import { installPackages } from './apt.ts';
+import { probeKernel } from './kernel.ts';
 import { installMinio } from './minio.ts';
 import { installCurrentRestic, installDebianRestic } from './restic.ts';
 import { installRustic } from './rustic.ts';
@@ -21,6 +22,7 @@ const INSTALLERS: Record<PeerName, () => Promise<Installed>> = {
     file: '/usr/bin/openssl',
     version: await installPackages(['openssl', 'ca-certificates']),
   }),
+  kernel: probeKernel,
   'restic-debian': installDebianRestic,
   'restic-current': installCurrentRestic,
   ceph: async () => ({
