@@ -25,10 +25,13 @@ export function parseTarget(text: string): { readonly path?: string } {
   return { path };
 }
 
-export function parseFormat(text: string): 'image' | 'stream' {
-  if (text === 'image' || text === 'stream') return text;
+/** What a pipe may deliver. */
+export type InputFormat = 'image' | 'stream' | 'zvol';
+
+export function parseFormat(text: string): InputFormat {
+  if (text === 'image' || text === 'stream' || text === 'zvol') return text;
   throw new InvalidArgumentError(
-    'Write image (the bytes of a disk) or stream (anything else, such as a zfs send).',
+    'Write image (the bytes of a disk), zvol (a zfs send of a volume, kept as its disk) or stream (anything else).',
   );
 }
 

@@ -36,12 +36,15 @@ import {
   type VolumeRecord,
 } from './layout.ts';
 import { progressOf, PROGRESS_INTERVAL_MS, type Progress } from './progress.ts';
+import { readZvolBase, saveZvol, type ZvolBaseBackup } from './zvol-backup.ts';
 
 export type BackupSource =
   /** An image file or a block device. */
   | { readonly kind: 'image-file'; readonly path: string }
   /** The bytes of an image, one after the other. */
   | { readonly kind: 'image-stream'; readonly input: StreamInput }
+  /** A zvol's send stream, full or from the snapshot of the backup before: it becomes an image. */
+  | { readonly kind: 'zvol-stream'; readonly input: StreamInput }
   /** Bytes without a grid: a send stream, a dump. */
   | { readonly kind: 'stream'; readonly input: StreamInput };
 
@@ -68,6 +71,8 @@ export interface BackupPlan {
   readonly tags: readonly string[];
   readonly time: string;
   readonly parent: Id | undefined;
+  /** What a zvol's incremental stream has to fit; the parent, if that is an image. */
+  readonly base?: ZvolBaseBackup;
   readonly compression: Compression;
   readonly dryRun: boolean;
   /** Bytes of the volume; unknown for a stream. */
@@ -103,6 +108,14 @@ export async function planBackup(repository: Repository, request: BackupRequest)
   const host = request.host ?? hostname();
   const format: VolumeFormat = request.source.kind === 'stream' ? 'stream' : 'image';
   const driver = request.source.kind === 'image-file' ? 'file' : 'stdin';
+  const parent =
+    request.parent === null
+      ? undefined
+      : (request.parent ?? (await newestOf(repository, host, request.volume)));
+  const base =
+    request.source.kind === 'zvol-stream' && parent !== undefined
+      ? await readZvolBase(repository, parent)
+      : undefined;
   return {
     volume: request.volume,
     source: request.source,
@@ -116,10 +129,8 @@ export async function planBackup(repository: Repository, request: BackupRequest)
       ...(request.tags ?? []),
     ],
     time: formatTime(request.time ?? new Date()),
-    parent:
-      request.parent === null
-        ? undefined
-        : (request.parent ?? (await newestOf(repository, host, request.volume))),
+    parent,
+    ...(base && { base }),
     compression: request.compression ?? 'auto',
     dryRun: request.dryRun ?? false,
     totalBytes: request.source.kind === 'image-file' ? sizeOfImage(request.source.path) : undefined,
@@ -138,7 +149,7 @@ export async function executeBackup(
   const started = performance.now();
   const session = repository.beginBackup({ dryRun: plan.dryRun, compression: plan.compression });
   try {
-    const content = await saveContent(session, plan, options, started);
+    const content = await saveContent(repository, session, plan, options, started);
     const record = encodeVolumeRecord(content.record);
     refuseNothing(plan, content.record.bytes);
     const volumeFile = fileNode(VOLUME_FILE, record.length, [await session.saveData(record)]);
@@ -180,6 +191,7 @@ interface SavedContent {
 }
 
 async function saveContent(
+  repository: Repository,
   session: BackupSession,
   plan: BackupPlan,
   options: TransferOptions,
@@ -191,6 +203,8 @@ async function saveContent(
       return saveImageFile(session, plan, source.path, options, started);
     case 'image-stream':
       return saveImageStream(session, plan, source.input, options, started);
+    case 'zvol-stream':
+      return saveZvolStream(repository, session, plan, source.input, options, started);
     case 'stream':
       return saveSendStream(session, plan, source.input, options, started);
   }
@@ -243,16 +257,43 @@ async function saveImageStream(
     onBlobs: (batch) => forEachBlob(batch, (place, id) => content.set(place, id)),
   });
   const { bytes } = await watch(save, options, started);
-  const tree = new ImageTree(bytes, [{ first: 0, count: content.length }], (encoded) =>
-    session.saveTree(encoded),
-  );
-  for (let cell = 0; cell < content.length; cell++) tree.set(cell, content.at(cell));
   return {
     record: imageRecord(plan, bytes),
-    folder: folderNode(IMAGE_FOLDER, await tree.finish()),
+    folder: await imageFolder(session, bytes, content),
     counters: save.counters(),
     holeBytes: 0,
   };
+}
+
+async function saveZvolStream(
+  repository: Repository,
+  session: BackupSession,
+  plan: BackupPlan,
+  input: StreamInput,
+  options: TransferOptions,
+  started: number,
+): Promise<SavedContent> {
+  const { bytes, content, zfs, keptBytes, freedBytes, counters } = await saveZvol(
+    repository,
+    session,
+    input,
+    plan.base,
+    saveOptions(session, options),
+    (save) => watch(save, options, started),
+  );
+  return {
+    record: { ...imageRecord(plan, bytes), zfs },
+    folder: await imageFolder(session, bytes, content),
+    counters: { ...counters, duplicate: counters.duplicate + keptBytes },
+    holeBytes: freedBytes,
+  };
+}
+
+async function imageFolder(session: BackupSession, bytes: number, content: ContentList): Promise<TreeNode> {
+  const count = Math.ceil(bytes / CELL_BYTES);
+  const tree = new ImageTree(bytes, [{ first: 0, count }], (encoded) => session.saveTree(encoded));
+  for (let cell = 0; cell < count; cell++) tree.set(cell, content.at(cell));
+  return folderNode(IMAGE_FOLDER, await tree.finish());
 }
 
 async function saveSendStream(

@@ -37,6 +37,15 @@ export interface VolumeRecord {
   readonly bytes: number;
   readonly image?: { readonly segmentBytes: number; readonly blobBytes: number };
   readonly streams?: readonly { readonly folder: string; readonly bytes: number }[];
+  /** Of an image that a zvol's send stream gave: what an increment must build on. Guids are decimal. */
+  readonly zfs?: {
+    readonly guid: string;
+    /** Of the snapshot that the stream built on; absent after a full one. */
+    readonly fromGuid?: string;
+    /** `pool/volume@snapshot`, where it was sent. */
+    readonly snapshot: string;
+    readonly volblocksize?: number;
+  };
 }
 
 export function segmentName(segment: number): string {

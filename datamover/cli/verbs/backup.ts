@@ -4,7 +4,7 @@ import { resolveBackup } from '../../catalog/select.ts';
 import { adoptOrphans } from '../../repository/orphans.ts';
 import { executeBackup, planBackup, type BackupRequest, type BackupSummary } from '../../transfer/backup.ts';
 import { parseVolumeName, type VolumeName } from '../../transfer/layout.ts';
-import { collectTags, parseFile, parseFormat, parseTime } from '../arguments.ts';
+import { collectTags, parseFile, parseFormat, parseTime, type InputFormat } from '../arguments.ts';
 import type { Output } from '../output.ts';
 import { Reporter } from '../progress.ts';
 import { compressionOf, withRepository } from '../session.ts';
@@ -17,7 +17,7 @@ interface BackupOptions {
   readonly volume?: VolumeName;
   readonly stdin?: boolean;
   readonly stdinCommand?: boolean;
-  readonly as?: 'image' | 'stream';
+  readonly as?: InputFormat;
   readonly tag?: readonly string[];
   readonly host?: string;
   readonly time?: Date;
@@ -35,6 +35,9 @@ Examples:
     datamover backup --volume shop/files --as stream --stdin-command zfs send -w tank/files@monday
   What comes through a pipe (whether its producer failed cannot be seen here: prefer --stdin-command):
     zfs send tank/files@monday | datamover backup --stdin --as stream --volume shop/files
+  A zvol, first whole, then what changed since its last backup; each backup is its whole disk:
+    datamover backup --volume shop/db --as zvol --stdin-command zfs send tank/db@monday
+    datamover backup --volume shop/db --as zvol --stdin-command zfs send -i @monday tank/db@tuesday
 
 An image is cut on a fixed grid and restores to a disk; a stream is cut where its content suggests it and comes back as it was.
 Backups are whole: any of them can be forgotten without harm to the others. A stopped backup leaves what it has uploaded; the
@@ -48,7 +51,11 @@ export const verb: Verb = {
       .option('--volume <namespace/name>', 'the name of the volume (required)', parseVolumeName)
       .option('--stdin', 'read the volume from standard input')
       .option('--stdin-command', 'run a program and read the volume from its output')
-      .option('--as <format>', 'what standard input or the program delivers: image or stream', parseFormat)
+      .option(
+        '--as <format>',
+        'what standard input or the program delivers: image, zvol or stream',
+        parseFormat,
+      )
       .option('--tag <tag[,tag...]>', 'add tags (may be repeated)', collectTags)
       .option('-H, --host <name>', "the host or cluster (default: this machine's name) [RESTIC_HOST]")
       .option('--time <time>', 'the time of the backup (default: now)', parseTime)
@@ -128,6 +135,8 @@ function hostFrom(env: NodeJS.ProcessEnv): string {
   return host === undefined || host === '' ? hostname() : host;
 }
 
+const SOURCES = { image: 'image-stream', zvol: 'zvol-stream', stream: 'stream' } as const;
+
 function readSource(source: readonly string[], options: BackupOptions): BackupRequest['source'] {
   const { stdin, stdinCommand, as } = options;
   if (stdin !== true && stdinCommand !== true) {
@@ -139,15 +148,16 @@ function readSource(source: readonly string[], options: BackupOptions): BackupRe
         'name file:PATH, or use --stdin or --stdin-command',
       );
     }
-    if (as === 'stream') throw usage('backup', '--as stream is for --stdin and --stdin-command');
+    if (as === 'stream' || as === 'zvol')
+      throw usage('backup', `--as ${as} is for --stdin and --stdin-command`);
     return { kind: 'image-file', path: parseFile(source[0] ?? '') };
   }
   if (stdin === true && stdinCommand === true) {
     throw usage('backup', '--stdin and --stdin-command exclude each other');
   }
   if (as === undefined)
-    throw usage('backup', 'the format is not given', undefined, 'use --as image or --as stream');
-  const kind = as === 'image' ? 'image-stream' : 'stream';
+    throw usage('backup', 'the format is not given', undefined, 'use --as image, --as zvol or --as stream');
+  const kind = SOURCES[as];
   if (stdin === true) {
     if (source.length > 0) throw usage('backup', `${source.join(' ')} does not go together with --stdin`);
     if (process.stdin.isTTY)

@@ -9,8 +9,11 @@ export const MAX_CHUNK = 8 << 20;
 export const PACK_BYTES = 16 << 20;
 
 /** A slab must hold a largest blob that began in the one before, and fresh input: else the reader only copies. */
-const SLAB_BYTES = { grid: 4 << 20, content: 10 << 20 } as const;
-const SLABS = 3;
+const SLAB_BYTES = { grid: 4 << 20, content: 10 << 20, fed: CELL_BYTES } as const;
+/** Cells that are fed wait for their base in a slab each: so many requests for it are under way at once. */
+const SLABS = { grid: 3, content: 3, fed: 12 } as const;
+/** Where a feeding thread reads its input: with room for what it computes beside. */
+const INPUT_BYTES = CELL_BYTES + (128 << 10);
 /** A thread's scratch area: where the MAC's key (r, s: 32 bytes) and a tag (16 bytes) lie in it. */
 export const SCRATCH_KEY = 0;
 export const SCRATCH_TAG = 64;
@@ -27,6 +30,9 @@ export interface Arena {
   /** Input of a stream: addresses of slabs that the reader fills one after the other; empty for cells. */
   readonly slabs: readonly number[];
   readonly slabBytes: number;
+  /** A feeding thread's own, of INPUT_BYTES; 0 where there is none. */
+  readonly input: number;
+  readonly inputBytes: number;
   /** Where each worker reads its cells; empty for a stream. */
   readonly cells: readonly number[];
   readonly packs: readonly number[];
@@ -38,8 +44,11 @@ export interface Arena {
 export interface ArenaNeeds {
   readonly workers: number;
   readonly packSlots: number;
-  /** Cells of a file or device that workers read themselves, or a stream cut on the grid or by its content. */
-  readonly input: 'cells' | 'grid' | 'content';
+  /**
+   * Cells of a file or device that workers read themselves, a stream cut on the grid or by its content, or cells that a
+   * thread makes of something else.
+   */
+  readonly input: 'cells' | 'grid' | 'content' | 'fed';
 }
 
 export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
@@ -55,7 +64,19 @@ export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
   const packBytes = PACK_BYTES + largestBlob + HEADER_ROOM;
   const scratch = take(workers, SCRATCH_BYTES);
   const cells = take(input === 'cells' ? workers : 0, CELL_BYTES);
-  const slabs = take(slabBytes > 0 ? SLABS : 0, slabBytes);
+  const slabs = take(input === 'cells' ? 0 : SLABS[input], slabBytes);
   const packs = take(packSlots, packBytes);
-  return { memory: allocate(next - RESERVED), slabs, slabBytes, cells, packs, packBytes, scratch };
+  const inputBytes = input === 'fed' ? INPUT_BYTES : 0;
+  const [inputAt = 0] = take(inputBytes > 0 ? 1 : 0, inputBytes);
+  return {
+    memory: allocate(next - RESERVED),
+    input: inputAt,
+    inputBytes,
+    slabs,
+    slabBytes,
+    cells,
+    packs,
+    packBytes,
+    scratch,
+  };
 }

@@ -30,6 +30,16 @@ export interface ReaderStart {
   readonly cut: { readonly kind: 'content'; readonly polynomial: string } | { readonly kind: 'grid' };
 }
 
+/** What a thread that makes cells is started with; `data` is its own. */
+export interface FeederStart {
+  readonly arena: Arena;
+  readonly control: ControlHandle;
+  readonly input: StreamInput;
+  /** A word for each slab: 1 once its cell is complete. */
+  readonly complete: SharedArrayBuffer;
+  readonly data: unknown;
+}
+
 /** Blobs that a worker has dealt with: for each its place (cell or sequence number), length and id, and whether it is all zero. */
 export interface BlobBatch {
   readonly kind: 'blobs';
@@ -49,3 +59,16 @@ export type ReaderMessage =
   | { readonly kind: 'producer'; readonly pid: number }
   | { readonly kind: 'end'; readonly bytes: number; readonly blobs: number }
   | { readonly kind: 'failed'; readonly operation: string; readonly cause: string };
+
+export type FeederMessage =
+  | ReaderMessage
+  /** A cell that lies at `address`, but for these parts of it: they are the base's. */
+  | {
+      readonly kind: 'incomplete';
+      readonly cell: number;
+      readonly slab: number;
+      readonly address: number;
+      readonly missing: readonly { readonly from: number; readonly to: number }[];
+    }
+  /** What the thread has to say to whoever started it. */
+  | { readonly kind: 'note'; readonly note: unknown };

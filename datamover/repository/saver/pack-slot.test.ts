@@ -92,7 +92,7 @@ describe('layoutArena', () => {
       fc.property(
         fc.integer({ min: 1, max: 4 }),
         fc.integer({ min: 1, max: 7 }),
-        fc.constantFrom<'cells' | 'content'>('cells', 'content'),
+        fc.constantFrom<'cells' | 'content' | 'fed'>('cells', 'content', 'fed'),
         (workers, packSlots, input) => {
           const arena = layoutArena({ workers, packSlots, input });
           const parts = [
@@ -100,6 +100,7 @@ describe('layoutArena', () => {
             ...arena.cells.map((at) => ({ at, length: 1 << 20 })),
             ...arena.slabs.map((at) => ({ at, length: arena.slabBytes })),
             ...arena.packs.map((at) => ({ at, length: arena.packBytes })),
+            ...(input === 'fed' ? [{ at: arena.input, length: arena.inputBytes }] : []),
           ].sort((a, b) => a.at - b.at);
           parts.forEach(({ at, length }, i) => {
             expect(at % 64).toBe(0);

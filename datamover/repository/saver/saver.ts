@@ -9,6 +9,8 @@ import { Control } from './control.ts';
 import { CellList, type CellRun } from './grid.ts';
 import type {
   BlobBatch,
+  FeederMessage,
+  FeederStart,
   ReaderMessage,
   ReaderStart,
   StreamInput,
@@ -95,6 +97,24 @@ export function saveStream(
   return job.run(ended);
 }
 
+/** A thread of the caller's that makes cells out of an input, with a CellFeeder. */
+export interface CellFeed {
+  readonly script: URL;
+  readonly input: StreamInput;
+  /** For the thread, as FeederStart.data. */
+  readonly data: unknown;
+  /** What the base has of a cell that the thread knows in parts. */
+  readonly loadBase: (cell: number) => Promise<Uint8Array>;
+  readonly onNote: (note: unknown) => void;
+}
+
+/** Saves the cells that a feeding thread makes. */
+export function saveFed(sink: PackSink, feed: CellFeed, options: SaveOptions): Save {
+  const job = new Job(sink, options, workerCount(options), 'fed');
+  job.startWorkers();
+  return job.run(job.startFeeder(feed));
+}
+
 function workerCount(options: SaveOptions): number {
   return options.workers ?? Math.min(MAX_WORKERS, Math.max(1, availableParallelism()));
 }
@@ -156,6 +176,44 @@ class Job {
     this.#input = input;
     if (input.kind === 'fd') widenPipe(input.fd);
     return () => totals;
+  }
+
+  startFeeder({ script, input, data, loadBase, onNote }: CellFeed): () => { bytes: number; blobs: number } {
+    const complete = new Int32Array(new SharedArrayBuffer(4 * this.#arena.slabs.length));
+    const { buffer } = complete;
+    const start: FeederStart = {
+      arena: this.#arena,
+      control: this.control.handle,
+      input,
+      complete: buffer,
+      data,
+    };
+    let totals = { bytes: 0, blobs: 0 };
+    this.#threads.start<FeederMessage>(script, start, (message) => {
+      if (message.kind === 'producer') this.#endWithUs(message.pid);
+      else if (message.kind === 'note') onNote(message.note);
+      else if (message.kind === 'incomplete') void this.#completeCell(message, loadBase, complete);
+      else totals = message;
+    });
+    this.#input = input;
+    if (input.kind === 'fd') widenPipe(input.fd);
+    return () => totals;
+  }
+
+  /** Never rejects: a base that cannot be read fails the whole job. */
+  async #completeCell(
+    { cell, slab, address, missing }: Extract<FeederMessage, { kind: 'incomplete' }>,
+    loadBase: CellFeed['loadBase'],
+    complete: Int32Array,
+  ): Promise<void> {
+    try {
+      const base = await loadBase(cell);
+      for (const { from, to } of missing) this.#bytes.set(base.subarray(from, to), address + from);
+      Atomics.store(complete, slab, 1);
+      Atomics.notify(complete, slab);
+    } catch (error) {
+      this.#threads.fail(error);
+    }
   }
 
   /** A process that is ended at once takes its producer along, which may not listen to anything gentler. */

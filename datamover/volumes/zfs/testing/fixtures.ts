@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 
 /** A stream that `zfs send` of OpenZFS wrote; `zfs receive` was seen to take it. */
@@ -40,8 +41,13 @@ export function fixture(id: string): Fixture {
   return found;
 }
 
+/** Of the stream, packed with gzip. */
+export function fixturePath(id: string): string {
+  return fileURLToPath(new URL(fixture(id).file, FOLDER));
+}
+
 export function fixtureBytes(id: string): Buffer {
-  return gunzipSync(readFileSync(new URL(fixture(id).file, FOLDER)));
+  return gunzipSync(readFileSync(fixturePath(id)));
 }
 
 /** `ext4`, `s0`: the volume as it was when it was sent. */

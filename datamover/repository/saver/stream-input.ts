@@ -1,0 +1,80 @@
+import { readSync } from 'node:fs';
+import { parentPort } from 'node:worker_threads';
+import { isErrno } from '../../errors.ts';
+import { start as startProgram } from '../../process/spawn.ts';
+import type { Control } from './control.ts';
+import type { StreamInput } from './messages.ts';
+
+/** Where the bytes of a stream go: memory to read them into, and word of how many have come. */
+export interface ByteSink {
+  /** Never empty; undefined once the job has stopped. */
+  space(): Buffer | undefined;
+  filled(count: number): void;
+}
+
+const pause = new Int32Array(new SharedArrayBuffer(4));
+
+/** Reads a stream to its end, in the thread that calls. `onProducer` is told of the program that it comes from. */
+export async function readInput(
+  input: StreamInput,
+  sink: ByteSink,
+  control: Control,
+  onProducer: (pid: number) => void,
+): Promise<void> {
+  if (input.kind === 'fd') readDescriptor(input.fd, sink, control);
+  else await readProgram(input.file, input.args, sink, onProducer);
+}
+
+function readDescriptor(fd: number, sink: ByteSink, control: Control): void {
+  for (let space = sink.space(); space !== undefined; space = sink.space()) {
+    const count = readSome(fd, space, control);
+    if (count === 0) return;
+    sink.filled(count);
+  }
+}
+
+/** Blocks until there are bytes; 0 at the end of the stream. */
+function readSome(fd: number, space: Buffer, control: Control): number {
+  for (;;) {
+    try {
+      return readSync(fd, space, 0, space.length, null);
+    } catch (error) {
+      if (isErrno(error, 'EOF')) return 0;
+      if (!isErrno(error, 'EAGAIN')) throw error;
+      // A pipe that somebody made non-blocking: there is nothing to wait on but time.
+      if (control.stopped) return 0;
+      Atomics.wait(pause, 0, 0, 1);
+    }
+  }
+}
+
+/** Runs the producer in this thread; a backup of it only counts if it ends with status 0. */
+async function readProgram(
+  file: string,
+  args: readonly string[],
+  sink: ByteSink,
+  onProducer: (pid: number) => void,
+): Promise<void> {
+  const program = await startProgram({ file, args, operation: 'read the output of' });
+  onProducer(program.pid);
+  parentPort?.once('message', () => {
+    // A child of the producer may outlive it and keep the pipe open: nobody waits for that one.
+    program.stdout.destroy();
+    void program.stop();
+  });
+  try {
+    for await (const chunk of program.stdout as AsyncIterable<Buffer>) {
+      for (let from = 0; from < chunk.length;) {
+        const space = sink.space();
+        if (space === undefined) return await program.stop();
+        const count = chunk.copy(space, 0, from);
+        sink.filled(count);
+        from += count;
+      }
+    }
+  } catch (error) {
+    await program.stop();
+    throw error;
+  }
+  await program.finished;
+}
