@@ -295,7 +295,7 @@ describe('F-29 killed after any change, the repository is whole and the next pru
       await prune(store);
       await expectTidy(store, LEFT);
     }
-  });
+  }, 180_000);
 });
 
 describePeers(['restic-current', 'restic-debian'], 'killed prunes as restic sees them', (current, debian) => {

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { describePeers } from '../../e2e/servers/describe-peers.ts';
-import { Repository } from '../repository/repository.ts';
 import { Scratch } from '../repository/testing/maintenance.ts';
-import { PASSWORD, Restic } from '../repository/testing/restic.ts';
+import { Restic } from '../repository/testing/restic.ts';
+import { initSmall, openSmall } from '../repository/testing/small-repository.ts';
 import { LocalStore } from '../store/local/store.ts';
 import { DEFAULT_GROUPING, groupSnapshots, parseGrouping, type GroupField } from './group.ts';
 import { momentOf, parseMoment } from './moment.ts';
@@ -33,7 +33,7 @@ interface ResticGroup {
 }
 
 async function make(path: string, snapshots: readonly Omit<Made, 'id'>[]): Promise<Made[]> {
-  const repository = await Repository.init(new LocalStore(path), PASSWORD);
+  const repository = await openSmall(await initSmall(new LocalStore(path)));
   await repository.loadIndex();
   const tree = '0'.repeat(64);
   const made: Made[] = [];
