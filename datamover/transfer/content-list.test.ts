@@ -33,4 +33,11 @@ describe('ContentList', () => {
     list.set(2, toBytes(other));
     expect(list.ids()).toEqual([zero, zero, other, zero, zero]);
   });
+
+  test('a list with a gap never becomes a file', () => {
+    const list = new ContentList(1);
+    list.set(0, toBytes('ab'.repeat(32)));
+    list.set(2, toBytes('cd'.repeat(32)));
+    expect(() => list.ids()).toThrow(/no blob came for place 1/);
+  });
 });

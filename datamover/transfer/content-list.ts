@@ -2,6 +2,8 @@ import { fromBytes } from '../repository/id.ts';
 import type { Id } from '../repository/types.ts';
 
 const ID_BYTES = 32;
+/** What a place holds before it is set. */
+const NO_ID = '0'.repeat(2 * ID_BYTES);
 
 /** The ids of a file's blobs by position, 32 bytes each, filled in any order. */
 export class ContentList {
@@ -40,7 +42,12 @@ export class ContentList {
     return this.#ids.subarray(0, this.#length * ID_BYTES);
   }
 
+  /** @throws Error where a place was never set: a list with a gap must not become a file. */
   ids(): Id[] {
-    return Array.from({ length: this.#length }, (_, i) => fromBytes(this.at(i)));
+    return Array.from({ length: this.#length }, (_, i) => {
+      const id = fromBytes(this.at(i));
+      if (id === NO_ID) throw new Error(`no blob came for place ${i}: a defect, nothing was backed up`);
+      return id;
+    });
   }
 }

@@ -95,6 +95,18 @@ describe('ImageTree', () => {
     expect(saved).toBe(2);
   });
 
+  test('a cell that was to be read and never came is not taken for a hole', async () => {
+    const runs = [
+      { first: 0, count: 2 },
+      { first: CELLS_PER_SEGMENT, count: 1 },
+    ];
+    for (const came of [[], [0, 1], [0, CELLS_PER_SEGMENT]]) {
+      const tree = new ImageTree(2 * SEGMENT_BYTES, runs, async (bytes) => sha256(bytes));
+      for (const cell of came) tree.set(cell, toBytes(idOf(cell)));
+      await expect(tree.finish()).rejects.toThrow(/cells of segment [01] never came/);
+    }
+  });
+
   test('a tree that cannot be saved fails the image', async () => {
     const tree = new ImageTree(CELL_BYTES, [{ first: 0, count: 1 }], async () => {
       throw new Error('the store is full');

@@ -66,6 +66,10 @@ export class ImageTree {
   async finish(): Promise<Id> {
     await Promise.all(this.#writing);
     if (this.#failed) throw this.#failure;
+    const missing = this.#missing.findIndex((cells) => cells !== 0);
+    // Never taken for a hole: that would be zeros where data was.
+    if (missing >= 0)
+      throw new Error(`cells of segment ${missing} never came: a defect, nothing was backed up`);
     const nodes: TreeNode[] = [];
     for (let segment = 0; segment < this.#folders.length; segment++) {
       const folder = this.#folders[segment] ?? (await this.#writeHole(segment));

@@ -131,6 +131,8 @@ class Job {
   readonly #bytes: Buffer;
   #input: StreamInput | undefined;
   #packs = 0;
+  /** Blobs that workers have told of. */
+  #blobs = 0;
 
   constructor(sink: PackSink, options: SaveOptions, workers: number, input: ArenaNeeds['input']) {
     this.#sink = sink;
@@ -245,7 +247,11 @@ class Job {
 
   async #finish(totals: () => { bytes: number; blobs: number }) {
     const { signal } = this.#options;
-    const onAbort = (): void => this.#threads.fail(cancelled());
+    const onAbort = (): void => {
+      this.#threads.fail(cancelled());
+      // The threads may have ended: then nobody else would.
+      this.#cancelUploads.abort();
+    };
     if (signal?.aborted) onAbort();
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
@@ -261,12 +267,19 @@ class Job {
       signal?.removeEventListener('abort', onAbort);
     }
     const { bytes, blobs } = totals();
+    if (this.#blobs !== blobs) {
+      throw new DatamoverError({
+        operation: 'back up',
+        cause: `${blobs} blobs were read and ${this.#blobs} came through: a defect, nothing was backed up`,
+      });
+    }
     return { packs: this.#packs, bytes, blobs };
   }
 
   #onWorkerMessage(message: Exclude<WorkerMessage, { kind: 'failed' }>): void {
     if (this.#threads.failed) return;
     if (message.kind === 'blobs') {
+      this.#blobs += message.places.length;
       this.#options.onBlobs(message);
       return;
     }

@@ -38,7 +38,15 @@ export class ThreadGroup {
       }
     });
     thread.on('error', (error) => this.fail(error));
-    this.#exits.push(new Promise((resolve) => thread.once('exit', () => resolve())));
+    this.#exits.push(
+      new Promise((resolve) => {
+        thread.once('exit', (code) => {
+          // A thread that ends without a word has not done its part.
+          if (code !== 0) this.fail(new Error(`a thread ended with code ${code}`));
+          resolve();
+        });
+      }),
+    );
     this.#threads.push(thread);
     return thread;
   }

@@ -1,0 +1,51 @@
+import { describe, expect, test } from '@jest/globals';
+import { closeSync, openSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { scratchDirectory } from '../../../e2e/servers/scratch.ts';
+import { DatamoverError } from '../../errors.ts';
+import { newMasterKey } from '../key-file.ts';
+import { MemoryIndex } from '../memory-index.ts';
+import { noise } from '../testing/bytes.ts';
+import { CELL_BYTES, saveCells, type PackSink } from './saver.ts';
+
+describe('saveCells', () => {
+  test('a stop while nothing but an upload is left ends the upload', async () => {
+    const folder = await scratchDirectory('saver');
+    try {
+      const path = join(folder, 'image');
+      await writeFile(path, noise(1, CELL_BYTES));
+      const fd = openSync(path, 'r');
+      const stop = new AbortController();
+      let uploads = 0;
+      const sink: PackSink = {
+        key: newMasterKey(),
+        polynomial: '',
+        uploads: 1,
+        shareIndex: () => new MemoryIndex().share(),
+        // A store that does not answer.
+        storePack: (_pack, _content, signal) => {
+          uploads++;
+          return new Promise((_resolve, reject) => {
+            signal.addEventListener('abort', () =>
+              reject(new DatamoverError({ operation: 'save', cause: 'stopped' })),
+            );
+          });
+        },
+      };
+      const image = { fd, imageBytes: CELL_BYTES, runs: [{ first: 0, count: 1 }] };
+      const { finished } = saveCells(sink, image, {
+        level: undefined,
+        signal: stop.signal,
+        onBlobs: () => undefined,
+      });
+      // By then the threads are gone: they have nothing more to do.
+      setTimeout(() => stop.abort(), 1500);
+      await expect(finished).rejects.toMatchObject({ kind: 'cancelled', operation: 'back up' });
+      expect(uploads).toBe(1);
+      closeSync(fd);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  }, 20_000);
+});
