@@ -143,14 +143,22 @@ async function loadContent(
   for await (const file of reader.files()) {
     for (const id of file.content) content.set(content.length, toBytes(id));
   }
-  const isUnknown = (cell: number): boolean =>
-    repository.index.lookup('data', content.at(cell)) === undefined;
-  const cells = Array.from({ length: content.length }, (_, cell) => cell);
-  const [first, ...others] = cells.filter(isUnknown);
-  if (first === undefined) return { content, unknown: 0 };
-  // A backup that ended since our index was read: loading a blob of it reads the index on.
-  await repository.loadBlob('data', fromBytes(content.at(first))).catch(() => undefined);
-  return { content, unknown: [first, ...others].filter(isUnknown).length };
+  let unknown = unknownCells(repository, content);
+  const [first] = unknown;
+  if (first !== undefined) {
+    // A backup that ended since our index was read: loading a blob of it reads the index on.
+    await repository.loadBlob('data', fromBytes(content.at(first))).catch(() => undefined);
+    unknown = unknownCells(repository, content);
+  }
+  return { content, unknown: unknown.length };
+}
+
+function unknownCells(repository: Repository, content: ContentList): number[] {
+  const unknown: number[] = [];
+  for (let cell = 0; cell < content.length; cell++) {
+    if (repository.index.lookup('data', content.at(cell)) === undefined) unknown.push(cell);
+  }
+  return unknown;
 }
 
 async function loadCell(
