@@ -1,10 +1,12 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { writeImage } from '../../datamover/transfer/testing/volumes.ts';
 import { noise, prose } from '../../datamover/repository/testing/bytes.ts';
 import { describePeer } from '../servers/describe-peers.ts';
 import type { Peer, PeerName } from '../servers/peers.ts';
 import { hashOf, hashOfSegments, PASSWORD, Site, VOLUME, writeTree } from './site.ts';
+
+jest.setTimeout(180_000);
 
 const MIB = 1 << 20;
 const STREAM = 'shop/files';

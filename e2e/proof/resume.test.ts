@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DATAMOVER } from '../../datamover/cli/testing/command.ts';
@@ -9,10 +9,12 @@ import { startMinio } from '../servers/minio.ts';
 import { CountingProxy } from './counting-proxy.ts';
 import { hashOf, Site, VOLUME, type BackupResult } from './site.ts';
 
+jest.setTimeout(180_000);
+
 const MIB = 1 << 20;
 const VOLUME_MIB = 120;
 /** KiB a second: slow enough that a look at the store comes in time. */
-const SLOWLY = ['--limit-upload', String(40 * 1024)];
+const SLOWLY = ['--limit-upload', String(20 * 1024)];
 
 /** Bytes of packs that are in the store. */
 async function packBytes(site: Site): Promise<number> {
@@ -87,7 +89,7 @@ describePeer('minio', 'a killed backup on MinIO', () => {
       await writeFile(path, noise('resume', VOLUME_MIB * MIB));
       const args = ['backup', '--volume', VOLUME, `file:${path}`];
       let kept = 0;
-      for (const bytes of [20, 50, 80]) kept = await killMidway(site, args, bytes * MIB);
+      for (const bytes of [15, 35, 55]) kept = await killMidway(site, args, bytes * MIB);
       proxy.take();
       await site.datamover(args);
       const requests = proxy.take();
@@ -101,5 +103,5 @@ describePeer('minio', 'a killed backup on MinIO', () => {
       await site.remove();
       await proxy.close();
     }
-  }, 120_000);
+  });
 });
