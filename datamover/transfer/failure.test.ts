@@ -100,6 +100,19 @@ describe('a stopped backup', () => {
     });
   });
 
+  test('ends at once though a child of its producer keeps the pipe open', async () => {
+    const child =
+      "require('child_process').spawn('sleep', ['30'], { stdio: ['ignore', 'inherit', 'ignore'] })";
+    const input = { kind: 'command', file: process.execPath, args: ['-e', `${child}.unref()`] } as const;
+    const controller = new AbortController();
+    const repository = await newRepository(new MemoryStore());
+    const stopped = backUp(repository, { kind: 'stream', input }, {}, { signal: controller.signal });
+    setTimeout(() => controller.abort(), 700);
+    const begun = performance.now();
+    await expect(stopped).rejects.toMatchObject({ kind: 'cancelled' });
+    expect(performance.now() - begun).toBeLessThan(10_000);
+  });
+
   test('was stopped before it began', async () => {
     await inFolder(async (folder) => {
       const memory = new MemoryStore();
