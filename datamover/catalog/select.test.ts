@@ -53,6 +53,13 @@ describe('the catalogue', () => {
     expect(ownTags({ tags: [...backup.tags, 'nightly'] })).toEqual(['nightly']);
   });
 
+  test('a summary that counts more files than the volume does not tell its size', () => {
+    const summary = { total_bytes_processed: 4307, total_files_processed: 2 };
+    expect(
+      describeSnapshot(id('1'), snapshot('shop/db', '2026-11-20T12:00:00Z', { summary })),
+    ).not.toHaveProperty('size');
+  });
+
   test('lists foreign snapshots too, without a volume', async () => {
     const foreign = (await listBackups(repository)).find((backup) => backup.id === id('f00d'));
     expect(foreign).toMatchObject({ format: 'files', paths: ['/etc'] });

@@ -15,7 +15,7 @@ export interface VolumeBackup {
   readonly namespace?: string;
   readonly name?: string;
   readonly format: VolumeFormat;
-  /** Bytes of the volume, or of the streams; undefined where the snapshot does not say. */
+  /** Bytes of the volume, or of the streams; undefined where the snapshot file does not say: then volume.json does. */
   readonly size?: number;
   readonly driver?: string;
   readonly tags: readonly string[];
@@ -27,7 +27,7 @@ export interface VolumeBackup {
 
 /** The fields of a snapshot that the catalogue reads; the rest of the summary differs between programs. */
 export type SnapshotFacts = Pick<Snapshot, 'time' | 'tree' | 'parent' | 'paths' | 'hostname' | 'tags'> & {
-  readonly summary?: { readonly total_bytes_processed?: number };
+  readonly summary?: { readonly total_bytes_processed?: number; readonly total_files_processed?: number };
 };
 
 const OUR_TAGS = ['volume', 'driver', 'format'] as const;
@@ -40,7 +40,7 @@ export function describeSnapshot(id: Id, snapshot: SnapshotFacts): VolumeBackup 
   const format = tagged('format');
   const [namespace, name] = volumeOf(tagged('volume'), snapshot.paths, format) ?? [];
   const driver = tagged('driver');
-  const size = snapshot.summary?.total_bytes_processed;
+  const size = sizeOf(snapshot, format);
   return {
     id,
     shortId: id.slice(0, 8),
@@ -55,6 +55,12 @@ export function describeSnapshot(id: Id, snapshot: SnapshotFacts): VolumeBackup 
     tree: snapshot.tree,
     ...(snapshot.parent === undefined ? {} : { parent: snapshot.parent }),
   };
+}
+
+/** We count the volume as one file. After `restic rewrite` the summary counts volume.json too, and no longer tells the volume's size. */
+function sizeOf({ summary }: SnapshotFacts, format: string | undefined): number | undefined {
+  const counted = format === undefined || (summary?.total_files_processed ?? 1) === 1;
+  return counted ? summary?.total_bytes_processed : undefined;
 }
 
 /** `namespace/name`, or undefined where the snapshot is of no volume. */

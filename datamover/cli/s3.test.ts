@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { AssumeRoleProvider } from 'minio/dist/esm/AssumeRoleProvider.mjs';
 import { readFile } from 'node:fs/promises';
+import { Agent } from 'node:https';
 import { describePeers } from '../../e2e/servers/describe-peers.ts';
 import { startMinio } from '../../e2e/servers/minio.ts';
 import { makeBucket, s3Environment, type S3Server } from '../../e2e/servers/s3-server.ts';
@@ -67,6 +69,47 @@ describePeers(['minio', 'openssl'], 'a repository in a bucket, over TLS', () => 
     expect(stderr).toMatch(/^datamover: [^\n]+\n$/);
     expect(stderr).not.toContain(server.secretKey);
     expect(status).toBe(code);
+  });
+
+  test('a bucket that may only be read: what writes is refused in one sentence, --no-lock reads', async () => {
+    const Action = ['s3:GetBucketLocation', 's3:GetObject', 's3:ListBucket'];
+    const statement = { Effect: 'Allow', Action, Resource: ['arn:aws:s3:::*'] };
+    const provider = new AssumeRoleProvider({
+      stsEndpoint: server.endpoint,
+      accessKey: server.accessKey,
+      secretKey: server.secretKey,
+      region: server.region,
+      policy: JSON.stringify({ Version: '2012-10-17', Statement: [statement] }),
+      transportAgent: new Agent({ ca: await readFile(server.caFile ?? '') }),
+    });
+    const keys = await provider.getCredentials();
+    const reader = {
+      ...env,
+      AWS_ACCESS_KEY_ID: keys.getAccessKey(),
+      AWS_SECRET_ACCESS_KEY: keys.getSecretKey(),
+      AWS_SESSION_TOKEN: keys.getSessionToken(),
+    };
+    const [before] = await bench.json(['snapshots'], { env });
+    for (const args of [
+      ['backup', `file:${bench.path('disk.img')}`, '--volume', 'shop/refused'],
+      ['forget', '--volume', 'shop/db', '--keep-last', '1'],
+      ['prune', '--no-lock'],
+      ['snapshots'],
+    ]) {
+      const { status, stderr } = await bench.run(args, { env: reader });
+      expect(stderr).toMatch(
+        /^datamover: save \S+locks\S+: access denied \(403 AccessDenied\) \([^\n]+\)\n$/,
+      );
+      expect(status).toBe(1);
+    }
+    expect(await bench.json(['--no-lock', 'snapshots'], { env: reader })).toEqual([before]);
+    const out = bench.path('read-only.img');
+    await bench.json(['--no-lock', 'restore', 'latest', '--volume', 'shop/db', '--to', `file:${out}`], {
+      env: reader,
+    });
+    expect((await readFile(out)).equals(await readFile(bench.path('disk.img')))).toBe(true);
+    expect(await bench.json(['snapshots'], { env })).toEqual([before]);
+    expect(await bench.json(['inspect', 'lock'], { env })).toEqual([[]]);
   });
 
   test('limits are kept', async () => {

@@ -26,7 +26,7 @@ export async function openStoreAt({ options, env, output }: Context, location: s
 }
 
 /** restic's `-o` settings, as far as they mean something here. An unknown one is a mistake, not a wish. */
-export function readStoreSettings(
+function readStoreSettings(
   settings: Readonly<Record<string, string>>,
 ): Pick<OpenOptions, 'region' | 'style' | 'connections'> {
   const known = ['s3.region', 's3.bucket-lookup', 's3.connections'];

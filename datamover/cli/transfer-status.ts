@@ -1,17 +1,9 @@
+import type { Progress } from '../transfer/progress.ts';
 import { RateMeter, type Status } from './progress.ts';
 import { formatBytes, formatClock, formatPercent } from './units.ts';
 
-/** What a transfer reports of itself, in bytes. */
-export interface TransferProgress {
-  readonly phase: 'scanning' | 'transferring' | 'finishing';
-  readonly totalBytes?: number;
-  readonly doneBytes: number;
-  readonly readBytes: number;
-  readonly newBytes: number;
-  readonly deduplicatedBytes: number;
-  readonly zeroBytes: number;
-  readonly storedBytes: number;
-}
+/** The clock is the reporter's: it goes on while the transfer waits. */
+type TransferProgress = Omit<Progress, 'seconds'>;
 
 /** Describes a transfer again and again; it remembers the last seconds to tell the rate. */
 export class TransferStatus {

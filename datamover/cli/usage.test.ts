@@ -32,6 +32,12 @@ const BAD_INPUTS: readonly BadInput[] = [
     code: 1,
     sentence: "unknown option '--lastest'",
   },
+  {
+    why: 'a number of backups that is none',
+    args: ['snapshots', '--latest', 'two'],
+    code: 1,
+    sentence: 'Write a whole number',
+  },
   { why: 'an argument too many', args: ['init', 'here'], code: 1, sentence: 'too many arguments' },
   {
     why: 'no repository named',

@@ -17,8 +17,6 @@ const TRUSTED_LENGTH = 16 * 1024 * 1024;
  */
 const LEVELS: Record<Exclude<Compression, 'off'>, number> = { fastest: 1, auto: 2, max: 9 };
 
-export const COMPRESSION_WORDS: readonly Compression[] = ['off', 'fastest', 'auto', 'max'];
-
 /** The zstd level of a word; `undefined` for `off`. */
 export function zstdLevel(compression: Compression): number | undefined {
   return compression === 'off' ? undefined : LEVELS[compression];

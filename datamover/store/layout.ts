@@ -11,10 +11,6 @@ export const FOLDERS = ['data', 'index', 'keys', 'locks', 'snapshots'] as const 
 
 const NAME = /^[0-9a-f]{64}$/;
 
-export function isFileName(name: string): boolean {
-  return NAME.test(name);
-}
-
 /** The path of a file. Throws if the handle names none, so that no name can lead out of the repository. */
 export function pathOf(file: FileHandle): string {
   if (file.type === 'config') {

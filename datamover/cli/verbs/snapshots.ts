@@ -1,7 +1,12 @@
 import { listBackups } from '../../catalog/list.ts';
 import { resolveBackup, selectBackups } from '../../catalog/select.ts';
 import { ownTags, volumeName, type VolumeBackup } from '../../catalog/volume-backup.ts';
+import { describeCause } from '../../errors.ts';
+import type { Repository } from '../../repository/repository.ts';
+import { VolumeReader } from '../../transfer/volume-reader.ts';
+import { parseCount } from '../arguments.ts';
 import { addFilterOptions, readFilter, type FilterOptions } from '../filter.ts';
+import type { Output } from '../output.ts';
 import { withRepository } from '../session.ts';
 import { formatTable } from '../table.ts';
 import { count, formatBytes, formatTime } from '../units.ts';
@@ -25,7 +30,7 @@ export const verb: Verb = {
     addFilterOptions(command)
       .argument('[ids...]', 'only these snapshots (beginnings of ids, latest)')
       .description('Lists the backups in the repository, oldest first.')
-      .option('--latest <n>', 'only the last n of each volume', Number)
+      .option('--latest <n>', 'only the last n of each volume', parseCount)
       .addHelpText('after', EXAMPLES)
       .action((ids: string[], options: SnapshotsOptions) =>
         run((context) =>
@@ -34,7 +39,8 @@ export const verb: Verb = {
             const all = await listBackups(repository);
             const chosen =
               ids.length === 0 ? selectBackups(all, filter) : ids.map((id) => resolveBackup(all, id, filter));
-            const shown = options.latest === undefined ? chosen : lastOfEach(chosen, options.latest);
+            const latest = options.latest === undefined ? chosen : lastOfEach(chosen, options.latest);
+            const shown = await withSizes(repository, latest, context.output);
             if (context.output.json) context.output.record(shown.map(describeBackup));
             else if (shown.length === 0) context.output.data('no snapshots');
             else context.output.data(...formatBackups(shown), count(shown.length, 'snapshot'));
@@ -44,8 +50,32 @@ export const verb: Verb = {
   },
 };
 
+/** Asks the backups themselves where their snapshot files do not tell the size. Only then is the index needed. */
+async function withSizes(
+  repository: Repository,
+  backups: readonly VolumeBackup[],
+  output: Output,
+): Promise<VolumeBackup[]> {
+  const sizes = new Map<string, number>();
+  const asked = backups.filter(({ size, format }) => size === undefined && format !== 'files');
+  if (asked.length > 0) await repository.loadIndex();
+  for (const { id } of asked) {
+    try {
+      const { record } = await VolumeReader.open(repository, id, await repository.loadSnapshot(id));
+      sizes.set(id, record.bytes);
+    } catch (error) {
+      // A list that fails because of one damaged backup would hide the others.
+      output.note(describeCause(error));
+    }
+  }
+  return backups.map((backup) => {
+    const size = backup.size ?? sizes.get(backup.id);
+    return size === undefined ? backup : { ...backup, size };
+  });
+}
+
 /** A backup as scripts see it. */
-export function describeBackup(backup: VolumeBackup): Record<string, unknown> {
+function describeBackup(backup: VolumeBackup): Record<string, unknown> {
   const volume = volumeName(backup);
   return {
     id: backup.id,
