@@ -139,6 +139,19 @@ describe('loadReads', () => {
     }
   });
 
+  test('refuses a blob that is too short to be one, whose plain length would be below zero', async () => {
+    const [first] = wanted();
+    if (first === undefined) throw new Error('too few blobs');
+    const location = { ...first.location, length: 10, uncompressedLength: 0 };
+    const reads = planReads([{ ...first, id: sha256(new Uint8Array(0)), location }], READ_LIMITS);
+    let delivered = 0;
+    const deliver = async (): Promise<void> => {
+      delivered++;
+    };
+    await expect(loadReads(source(), reads, { ordered: true, deliver })).rejects.toThrow(/gives it 10 bytes/);
+    expect(delivered).toBe(0);
+  });
+
   test("a failing store ends it with the store's error, after everything has stopped", async () => {
     let busy = 0;
     const loading = loadReads(
@@ -176,6 +189,17 @@ describe('loadReads', () => {
     });
     await expect(loading).rejects.toThrow('the index lacks a blob');
     expect(busy).toBe(0);
+  });
+
+  test('a thread that dies ends it', async () => {
+    // A key that no thread can start with.
+    const slow = source(() => new Promise((resolve) => setTimeout(resolve, 500)));
+    const broken = { ...slow, key: { ...key, macR: null as unknown as Uint8Array } };
+    const loading = loadReads(broken, planReads(wanted(), READ_LIMITS), {
+      ordered: true,
+      deliver: async () => undefined,
+    });
+    await expect(loading).rejects.toThrow();
   });
 
   test("a target that fails ends it with the target's error", async () => {

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { DatamoverError } from '../../errors.ts';
+import { SEAL_OVERHEAD } from '../crypto/cipher.ts';
 import type { MasterKey } from '../types.ts';
 import { allocate, RESERVED } from '../wasm/core.ts';
 import type { DecodeReply, DecodeRequest, DecoderStart } from './decode-thread.ts';
@@ -66,6 +67,7 @@ class DecoderPool {
   readonly #bytes: Buffer;
   readonly #free: Slot[] = [];
   readonly #workers: Worker[] = [];
+  readonly #exits: Promise<void>[] = [];
   readonly #waiting = new Map<number, (reply: DecodeReply) => void>();
   readonly #stop = new AbortController();
   #wakeFeeder: (() => void) | undefined;
@@ -115,13 +117,8 @@ class DecoderPool {
   }
 
   async close(): Promise<void> {
-    await Promise.all(
-      this.#workers.map((worker) => {
-        const exit = new Promise((resolve) => worker.once('exit', resolve));
-        worker.postMessage('end');
-        return exit;
-      }),
-    );
+    for (const worker of this.#workers) worker.postMessage('end');
+    await Promise.all(this.#exits);
   }
 
   #startWorker(scratch: number): void {
@@ -131,11 +128,22 @@ class DecoderPool {
       resourceLimits: { maxYoungGenerationSizeMb: 2 },
     });
     worker.on('message', (reply: DecodeReply) => this.#waiting.get(reply.slot)?.(reply));
-    worker.on('error', (error) => {
-      this.#fail(error);
-      for (const [slot, settle] of this.#waiting) settle({ slot });
-    });
+    worker.on('error', (error) => this.#lose(error));
+    this.#exits.push(
+      new Promise((resolve) => {
+        worker.once('exit', (code) => {
+          if (code !== 0) this.#lose(new Error(`a thread ended with code ${code}`));
+          resolve();
+        });
+      }),
+    );
     this.#workers.push(worker);
+  }
+
+  /** A thread has died: whoever waits for its answer waits no more. */
+  #lose(reason: unknown): void {
+    this.#fail(reason);
+    for (const [slot, settle] of this.#waiting) settle({ slot });
   }
 
   /** Fetches and decodes; true if the plain bytes may be delivered. Never rejects: a failure stops the pool. */
@@ -143,6 +151,13 @@ class DecoderPool {
     try {
       // Lengths come from index files: one that does not fit a slot must not reach into the next.
       if (Math.max(read.length, read.plainBytes) > LARGEST_READ) throw tooLong(read);
+      const short = read.blobs.find(({ location }) => location.length < SEAL_OVERHEAD);
+      if (short !== undefined) {
+        throw damaged(read.pack, {
+          id: short.id,
+          cause: `the index gives it ${short.location.length} bytes`,
+        });
+      }
       const into = this.#bytes.subarray(slot.input, slot.input + read.length);
       await this.#source.loadPackRange(read.pack, read.offset, into, this.#stop.signal);
       if (this.#stop.signal.aborted) return false;
