@@ -96,26 +96,31 @@ export function decodeVolumeRecord(json: Uint8Array, snapshot: Id): VolumeRecord
       cause,
       ...(hint ? { hint } : {}),
     });
-  let record: VolumeRecord;
+  let record: Partial<Record<keyof VolumeRecord, unknown>>;
   try {
-    record = JSON.parse(Buffer.from(json).toString('utf8')) as VolumeRecord;
+    const value: unknown = JSON.parse(Buffer.from(json).toString('utf8'));
+    record = typeof value === 'object' && value !== null ? value : {};
   } catch (error) {
     throw unreadable(error);
   }
-  const schema: unknown = record.schema;
+  const { schema, format, bytes, volume, driver } = record;
   if (typeof schema === 'number' && schema > 1) {
     throw unreadable(`its schema is ${schema}, this program knows 1`, 'use a newer datamover');
   }
-  const { format, bytes, volume, driver } = record as Partial<Record<keyof VolumeRecord, unknown>>;
-  const named = typeof volume === 'object' && volume !== null && 'namespace' in volume && 'name' in volume;
+  const { namespace, name } =
+    typeof volume === 'object' && volume !== null
+      ? (volume as Partial<Record<keyof VolumeName, unknown>>)
+      : {};
   if (
     schema !== 1 ||
     (format !== 'image' && format !== 'stream') ||
     !Number.isSafeInteger(bytes) ||
-    !named ||
+    Number(bytes) < 0 ||
+    typeof namespace !== 'string' ||
+    typeof name !== 'string' ||
     typeof driver !== 'string'
   ) {
     throw unreadable('a field is missing or of the wrong kind');
   }
-  return record;
+  return record as VolumeRecord;
 }

@@ -6,7 +6,9 @@ import type { Id } from '../repository/types.ts';
 import {
   decodeVolumeRecord,
   IMAGE_FOLDER,
+  SEGMENT_BYTES,
   SEGMENT_FILE,
+  segmentName,
   STREAM_FILE,
   STREAMS_FOLDER,
   VOLUME_FILE,
@@ -62,11 +64,19 @@ export class VolumeReader {
     const folders = await this.#folder(this.#root, image ? IMAGE_FOLDER : STREAMS_FOLDER);
     const name = image ? SEGMENT_FILE : STREAM_FILE;
     let position = 0;
-    for (const folder of folders) {
+    for (const [number, folder] of folders.entries()) {
+      // A gap would shift what comes after it.
+      if (image && folder.name !== segmentName(number))
+        throw this.#damaged(`it lacks segment ${segmentName(number)}`);
       const nodes = await this.#load(folder);
       const file = nodes.find((node) => node.name === name && node.type === 'file');
       if (file === undefined) throw this.#damaged(`folder ${folder.name} has no file ${name}`);
       const bytes = file.size ?? 0;
+      // Told before anything is written beyond the end, or in the wrong place.
+      const rest = this.record.bytes - position;
+      if (bytes > rest || (image && bytes !== Math.min(SEGMENT_BYTES, rest))) {
+        throw this.#damaged(`${folder.name} has ${bytes} bytes, ${VOLUME_FILE} leaves ${rest} for it`);
+      }
       yield {
         path: `${image ? IMAGE_FOLDER : STREAMS_FOLDER}/${folder.name}/${name}`,
         position,
