@@ -9,6 +9,7 @@ import { CELL_BYTES } from '../repository/saver/saver.ts';
 import type { Id } from '../repository/types.ts';
 import { toBytes } from '../repository/id.ts';
 import { ImageTarget, planTarget, type TargetPlan } from '../volumes/file/target.ts';
+import { forgetPages } from '../volumes/file/page-cache.ts';
 import { PipeTarget } from '../volumes/file/pipe.ts';
 import type { TransferOptions } from './backup.ts';
 import { zeroBlobId } from './image-tree.ts';
@@ -180,7 +181,10 @@ async function restoreToFile(
       },
     });
     await target.sync();
-    if (plan.verify) await verify(repository, volume, target.fd, file.path, options.signal);
+    if (plan.verify) {
+      forgetPages(target.fd);
+      await verify(repository, volume, target.fd, file.path, options.signal);
+    }
     await target.close();
   } catch (error) {
     await target.discard();
