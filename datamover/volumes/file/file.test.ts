@@ -68,6 +68,32 @@ describe('dataExtents', () => {
     );
   });
 
+  test('in units of 1 MiB: the same units hold data, whatever the holes, and there are no more extents than units', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 200 * BLOCK }),
+        fc.array(fc.nat(199), { maxLength: 100 }),
+        async (bytes, blocks) => {
+          const at = blocks.map((block) => block * BLOCK).filter((offset) => offset < bytes);
+          const image = openImage(await sparse('units', bytes, at));
+          const units = (grain: number): number[] => {
+            const found = new Set<number>();
+            for (const { offset, length } of dataExtents(image.fd, bytes, grain)) {
+              for (let unit = offset >>> 20; unit << 20 < offset + length; unit++) found.add(unit);
+            }
+            return [...found];
+          };
+          const coarse = dataExtents(image.fd, bytes, 1 << 20);
+          expect(units(1 << 20)).toEqual(units(1));
+          expect(coarse.length).toBeLessThanOrEqual(Math.ceil(bytes / (1 << 20)));
+          for (const { offset, length } of coarse) expect(offset + length).toBeLessThanOrEqual(bytes);
+          image.close();
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+
   test('find data beyond 4 GiB and in a file of 1 TiB', async () => {
     const offsets = [5 * 2 ** 30, 700 * 2 ** 30];
     const image = openImage(await sparse('terabyte', 2 ** 40, offsets));

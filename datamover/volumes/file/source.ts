@@ -8,12 +8,14 @@ export interface ImageSource {
   readonly path: string;
   readonly fd: number;
   readonly bytes: number;
-  /** What may be other than zero at this moment, ascending. */
+  /** What may be other than zero at this moment, ascending; it reaches to multiples of 1 MiB. */
   extents(): readonly Extent[];
   close(): void;
 }
 
 const OPERATION = 'open volume';
+/** Backups read cells of this size and nothing less. */
+const GRAIN = 1 << 20;
 
 export function openImage(path: string): ImageSource {
   let fd: number;
@@ -54,7 +56,7 @@ export function openImage(path: string): ImageSource {
       });
     }
     const whole = bytes > 0 ? [{ offset: 0, length: bytes }] : [];
-    const extents = (): readonly Extent[] => (stats.isFile() ? dataExtents(fd, bytes) : whole);
+    const extents = (): readonly Extent[] => (stats.isFile() ? dataExtents(fd, bytes, GRAIN) : whole);
     return { path, fd, bytes, extents, close: () => closeSync(fd) };
   } catch (error) {
     closeSync(fd);
