@@ -11,6 +11,8 @@ export interface BackupSessionOptions {
   readonly dryRun?: boolean;
   /** The repository's own without it. */
   readonly compression?: Compression;
+  /** Ends the upload of trees; the workers' packs come with a signal of their own. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -30,7 +32,7 @@ export class BackupSession {
   #bytes = 0;
   #packs = 0;
 
-  constructor(repository: Repository, { dryRun = false, compression }: BackupSessionOptions = {}) {
+  constructor(repository: Repository, { dryRun = false, compression, signal }: BackupSessionOptions = {}) {
     this.#repository = repository;
     this.key = repository.key;
     this.polynomial = repository.config.chunker_polynomial;
@@ -40,7 +42,7 @@ export class BackupSession {
     this.#packer = new Packer({
       key: this.key,
       uploads: 1,
-      store: ({ pack, bytes }) => this.storePack(pack, bytes),
+      store: ({ pack, bytes }) => this.storePack(pack, bytes, signal),
     });
   }
 

@@ -147,7 +147,8 @@ export async function executeBackup(
   options: TransferOptions = {},
 ): Promise<BackupSummary> {
   const started = performance.now();
-  const session = repository.beginBackup({ dryRun: plan.dryRun, compression: plan.compression });
+  const { dryRun, compression } = plan;
+  const session = repository.beginBackup({ dryRun, compression, signal: options.signal });
   try {
     const content = await saveContent(repository, session, plan, options, started);
     const record = encodeVolumeRecord(content.record);

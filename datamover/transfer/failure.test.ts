@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { run } from '../process/spawn.ts';
 import { noise } from '../repository/testing/bytes.ts';
 import type { Repository } from '../repository/repository.ts';
+import { executeRestore, planRestore } from './restore.ts';
 import { FaultStore } from '../store/fault.ts';
 import { MemoryStore } from '../store/memory.ts';
 import type { Store } from '../store/store.ts';
@@ -279,6 +280,53 @@ describe('a dry run', () => {
       });
     });
   });
+});
+
+describe('a store that does not answer any more', () => {
+  test('does not keep a backup from being stopped, whatever it is storing', async () => {
+    await inFolder(async (folder) => {
+      const path = await noiseImage(folder, 3 * MIB);
+      // The pack of a worker, the one of volume.json, the one of trees.
+      for (let nth = 1; nth <= 3; nth++) {
+        const store = new FaultStore(new MemoryStore());
+        const repository = await newRepository(store);
+        store.plan({ on: 'save', type: 'data', nth, fault: 'hang' });
+        const signal = AbortSignal.timeout(1500);
+        const stopped = backUpImage(repository, path, {}, { signal, workers: 1 });
+        await expect(stopped).rejects.toMatchObject({ kind: 'cancelled' });
+        expect(store.struck).toBe(1);
+        expect(await snapshots(repository)).toBe(0);
+      }
+    });
+  }, 30_000);
+
+  test('does not keep a restore from being stopped, whatever it is reading', async () => {
+    await inFolder(async (folder) => {
+      const memory = new MemoryStore();
+      const summary = await backUpImage(await newRepository(memory), await noiseImage(folder, 3 * MIB));
+      const target = join(folder, 'restored');
+      for (let nth = 1, struck = 1; struck === 1; nth++) {
+        const store = new FaultStore(memory);
+        const repository = await reopen(store);
+        const request = {
+          snapshotId: summary.snapshotId ?? '',
+          target: { kind: 'file', path: target },
+        } as const;
+        const plan = await planRestore(repository, request);
+        store.plan({ on: 'load', type: 'data', nth, fault: 'hang' });
+        const restored = executeRestore(repository, plan, { signal: AbortSignal.timeout(500) });
+        struck = await restored.then(
+          () => store.struck,
+          () => store.struck,
+        );
+        if (struck === 0) await restored;
+        else {
+          await expect(restored).rejects.toMatchObject({ kind: 'cancelled' });
+          await expect(stat(target)).rejects.toMatchObject({ code: 'ENOENT' });
+        }
+      }
+    });
+  }, 30_000);
 });
 
 describe('a restore', () => {

@@ -97,7 +97,8 @@ export async function executeRestore(
   const volume = await VolumeReader.open(
     repository,
     plan.snapshotId,
-    await repository.loadSnapshot(plan.snapshotId),
+    await repository.loadSnapshot(plan.snapshotId, options.signal),
+    options.signal,
   );
   const tally = new Tally(plan.totalBytes, options.onProgress);
   try {

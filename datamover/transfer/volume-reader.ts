@@ -31,17 +31,31 @@ export class VolumeReader {
   readonly #repository: Repository;
   readonly #snapshot: Id;
   readonly #root: readonly TreeNode[];
+  readonly #signal: AbortSignal | undefined;
 
-  private constructor(repository: Repository, snapshot: Id, root: readonly TreeNode[], record: VolumeRecord) {
+  private constructor(
+    repository: Repository,
+    snapshot: Id,
+    root: readonly TreeNode[],
+    record: VolumeRecord,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#signal = signal;
     this.#repository = repository;
     this.#snapshot = snapshot;
     this.#root = root;
     this.record = record;
   }
 
-  static async open(repository: Repository, id: Id, snapshot: Snapshot): Promise<VolumeReader> {
+  /** `signal` ends every later read, too. */
+  static async open(
+    repository: Repository,
+    id: Id,
+    snapshot: Snapshot,
+    signal?: AbortSignal,
+  ): Promise<VolumeReader> {
     const root = decodeTree(
-      await repository.loadBlob('tree', snapshot.tree),
+      await repository.loadBlob('tree', snapshot.tree, signal),
       `tree ${snapshot.tree.slice(0, 12)}`,
     );
     const file = root.find((node) => node.name === VOLUME_FILE && node.type === 'file');
@@ -54,8 +68,8 @@ export class VolumeReader {
         hint: 'restic restore brings back what restic backed up',
       });
     }
-    const parts = await Promise.all(blobs.map((blob) => repository.loadBlob('data', blob)));
-    return new VolumeReader(repository, id, root, decodeVolumeRecord(Buffer.concat(parts), id));
+    const parts = await Promise.all(blobs.map((blob) => repository.loadBlob('data', blob, signal)));
+    return new VolumeReader(repository, id, root, decodeVolumeRecord(Buffer.concat(parts), id), signal);
   }
 
   /** The volume's files in order; each tree is loaded when it is its turn. */
@@ -100,7 +114,7 @@ export class VolumeReader {
     if (folder.type !== 'dir' || folder.subtree === undefined)
       throw this.#damaged(`${folder.name} is not a folder`);
     return decodeTree(
-      await this.#repository.loadBlob('tree', folder.subtree),
+      await this.#repository.loadBlob('tree', folder.subtree, this.#signal),
       `tree ${folder.subtree.slice(0, 12)}`,
     );
   }
