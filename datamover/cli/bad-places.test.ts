@@ -122,6 +122,8 @@ describePeers(['kernel', 'mke2fs', 'restic-current'], 'disks and devices', (_, m
     expect(content.subarray(0, 10 * MIB).equals(disk)).toBe(true);
     expect(content.subarray(10 * MIB).equals(Buffer.alloc(2 * MIB, 0x55))).toBe(true);
     const [again] = (await bench.json(['backup', `file:${path}`, '--volume', 'shop/device'])).slice(-1);
+    const { stderr } = await bench.run(['backup', `file:${path}`, '--volume', 'shop/device']);
+    expect(stderr).toBe('');
     expect(again).toMatchObject({ total_bytes_processed: 12 * MIB, bytes_read: 12 * MIB });
   });
 
@@ -149,6 +151,11 @@ describePeers(['kernel', 'mke2fs', 'restic-current'], 'disks and devices', (_, m
         /restore to \/dev\/loop\d+: the device is busy \(unmount it/,
       );
       expect(await readFile(bench.path('mounted/note'), 'utf8')).toBe('still here');
+      const { status, stderr } = await bench.run(['backup', `file:${path}`, '--volume', 'shop/mounted']);
+      expect(stderr).toMatch(
+        /^\/dev\/loop\d+ is in use: what changes while it is read may be half in the backup/,
+      );
+      expect(status).toBe(0);
     } finally {
       await mounted.release();
     }

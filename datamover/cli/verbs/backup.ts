@@ -4,6 +4,7 @@ import { resolveBackup } from '../../catalog/select.ts';
 import { adoptOrphans } from '../../repository/orphans.ts';
 import { executeBackup, planBackup, type BackupRequest, type BackupSummary } from '../../transfer/backup.ts';
 import { parseVolumeName, type VolumeName } from '../../transfer/layout.ts';
+import { isInUse } from '../../volumes/file/source.ts';
 import { collectTags, parseFile, parseFormat, parseTime, type InputFormat } from '../arguments.ts';
 import type { Output } from '../output.ts';
 import { Reporter } from '../progress.ts';
@@ -110,6 +111,11 @@ export const verb: Verb = {
                 dryRun,
                 ...(options.force === true ? { parent: null } : parent === undefined ? {} : { parent }),
               });
+              if (plan.source.kind === 'image-file' && isInUse(plan.source.path)) {
+                output.note(
+                  `${plan.source.path} is in use: what changes while it is read may be half in the backup (back up a snapshot of it)`,
+                );
+              }
               const reporter = new Reporter(output);
               const status = new TransferStatus('backup');
               try {

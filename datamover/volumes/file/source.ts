@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
 import { DatamoverError, isErrno } from '../../errors.ts';
 import { dataExtents, type Extent } from './extents.ts';
 import { imageSize } from './size.ts';
@@ -60,6 +60,18 @@ export function openImage(path: string): ImageSource {
     return { path, fd, bytes, extents, close: () => closeSync(fd) };
   } catch (error) {
     closeSync(fd);
+    throw error;
+  }
+}
+
+/** Whether a block device is mounted or otherwise held: then it may change while it is read. */
+export function isInUse(path: string): boolean {
+  try {
+    // O_EXCL without O_CREAT is refused for a device in use (open(2)); for other files it would mean nothing.
+    if (statSync(path).isBlockDevice()) closeSync(openSync(path, constants.O_RDONLY | constants.O_EXCL));
+    return false;
+  } catch (error) {
+    if (isErrno(error, 'EBUSY')) return true;
     throw error;
   }
 }
