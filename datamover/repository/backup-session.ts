@@ -31,6 +31,7 @@ export class BackupSession {
   readonly #packer: Packer;
   #bytes = 0;
   #packs = 0;
+  #open = true;
 
   constructor(repository: Repository, { dryRun = false, compression, signal }: BackupSessionOptions = {}) {
     this.#repository = repository;
@@ -44,6 +45,11 @@ export class BackupSession {
       uploads: 1,
       store: ({ pack, bytes }) => this.storePack(pack, bytes, signal),
     });
+  }
+
+  /** Until `flush` has succeeded or `abandon` has been called. */
+  get isOpen(): boolean {
+    return this.#open;
   }
 
   /** Of zstd, for the workers; undefined stores plain. */
@@ -77,6 +83,7 @@ export class BackupSession {
     signal?.throwIfAborted();
     if (this.#dryRun) this.#repository.index.releaseClaims();
     else await this.#repository.flush();
+    this.#open = false;
   }
 
   /** What the store has taken, or in a dry run would have. */
@@ -88,6 +95,7 @@ export class BackupSession {
   async abandon(): Promise<void> {
     await this.#packer.abandon();
     this.#repository.index.releaseClaims();
+    this.#open = false;
     if (this.#dryRun) return;
     // Without the index file the next backup finds the packs by their headers; the failure that led here is the one to tell.
     await this.#repository.flush().catch(() => undefined);

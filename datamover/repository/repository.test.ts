@@ -478,6 +478,19 @@ describe('a backup session', () => {
     expect(await pack(repository, false)).toEqual({ packs: 0, bytes: 0 });
   });
 
+  test('is alone: another one would take its claims for stored blobs', async () => {
+    const repository = await init();
+    await repository.loadIndex();
+    const first = repository.beginBackup();
+    await first.saveData(randomBytes(100));
+    expect(() => repository.beginBackup()).toThrow('a backup is under way');
+    await first.abandon();
+    const second = repository.beginBackup();
+    await second.saveData(randomBytes(100));
+    await second.flush();
+    expect(repository.beginBackup().isOpen).toBe(true);
+  });
+
   test('gives its claims back when it is abandoned', async () => {
     const repository = await init();
     await repository.loadIndex();

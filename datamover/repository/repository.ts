@@ -76,6 +76,7 @@ export class Repository {
   #indexing: Promise<void> = Promise.resolve();
   #lookedAgainAt = 0;
   #lock: LockHandle | undefined;
+  #backup: BackupSession | undefined;
   readonly #packer: Packer;
 
   private constructor(store: Store, opened: Opened, compression: Compression) {
@@ -252,9 +253,14 @@ export class Repository {
     await this.#packer.add(blob.type, blob.id, { bytes, uncompressedLength: blob.uncompressedLength });
   }
 
-  /** For one backup: its packs, trees and counts. Several at once share claims, and `abandon` of one frees those of all. */
+  /**
+   * For one backup: its packs, trees and counts. One at a time: a second one would take the claims of the first for stored blobs, and
+   * its snapshot would lack them if the first one failed. Backups side by side open the repository once each.
+   */
   beginBackup(options: BackupSessionOptions = {}): BackupSession {
-    return new BackupSession(this, options);
+    if (this.#backup?.isOpen === true) throw new Error('a backup is under way in this repository already');
+    this.#backup = new BackupSession(this, options);
+    return this.#backup;
   }
 
   /** Stores a finished pack, then makes it known. `bytes` may lie in shared memory, and may be used again afterwards. */
