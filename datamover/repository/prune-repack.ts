@@ -1,6 +1,7 @@
 import { DatamoverError } from '../errors.ts';
 import { BitSet } from './bit-set.ts';
 import { openBlob, sealBlob } from './blob.ts';
+import { isAuthentic, seal } from './crypto/cipher.ts';
 import { fileSubject } from './files.ts';
 import { shortId, toBytes } from './id.ts';
 import { inFlight } from './in-flight.ts';
@@ -61,6 +62,9 @@ export async function repackBlobs(repository: Repository, job: PruneJob, run: Pr
     if (blob.uncompressedLength === 0 && blobCompression !== undefined && job.options.repackUncompressed) {
       const { bytes, uncompressedLength } = sealBlob(repository.key, blob.type, plain, blobCompression);
       await repository.saveSealedBlob({ ...blob, uncompressedLength }, bytes);
+    } else if (blob.uncompressedLength === 0 && !isAuthentic(repository.key, sealed)) {
+      // Its SHA-256 has proved a plain blob, but a damaged MAC would go into a sound pack, and restic refuses it.
+      await repository.saveSealedBlob(blob, seal(repository.key, plain));
     } else {
       // Sealed bytes move as they are: what was verified is what is stored. The copy lets go of the rest of what was read.
       await repository.saveSealedBlob(blob, sealed.slice());
