@@ -14,6 +14,12 @@ export interface Progress {
   readonly seconds: number;
 }
 
+export interface TransferOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly workers?: number;
+}
+
 /** How often a transfer reports. */
 export const PROGRESS_INTERVAL_MS = 200;
 

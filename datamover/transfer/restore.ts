@@ -11,11 +11,10 @@ import { toBytes } from '../repository/id.ts';
 import { ImageTarget, planTarget, type TargetPlan } from '../volumes/file/target.ts';
 import { forgetPages } from '../volumes/file/page-cache.ts';
 import { PipeTarget } from '../volumes/file/pipe.ts';
-import type { TransferOptions } from './backup.ts';
 import { zeroBlobId } from './image-tree.ts';
 import type { VolumeFormat, VolumeName } from './layout.ts';
 import { packSource } from './pack-source.ts';
-import { PROGRESS_INTERVAL_MS, type Progress } from './progress.ts';
+import { PROGRESS_INTERVAL_MS, type Progress, type TransferOptions } from './progress.ts';
 import { orderedReads, scatteredReads } from './restore-reads.ts';
 import { VolumeReader } from './volume-reader.ts';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { run } from '../process/spawn.ts';
 import { noise, prose } from '../repository/testing/bytes.ts';
 import { MemoryStore } from '../store/memory.ts';
-import { planBackup } from './backup.ts';
+import { planBackup } from './backup-plan.ts';
 import { planRestore } from './restore.ts';
 import {
   backUp,

@@ -7,7 +7,8 @@ import type { Repository } from '../repository/repository.ts';
 import { MemoryStore } from '../store/memory.ts';
 import { fixtureBytes, volumeSnapshot } from '../volumes/zfs/testing/fixtures.ts';
 import type { Store } from '../store/store.ts';
-import type { BackupRequest, BackupSummary } from './backup.ts';
+import type { BackupRequest } from './backup-plan.ts';
+import type { BackupSummary } from './backup.ts';
 import { backUp, inFolder, newRepository, reopen, restoreTo } from './testing/volumes.ts';
 import { VolumeReader } from './volume-reader.ts';
 

@@ -8,13 +8,9 @@ import { newMasterKey } from '../../repository/key-file.ts';
 import { addKey } from '../../repository/keys.ts';
 import { Repository, type OpenOptions } from '../../repository/repository.ts';
 import type { Store } from '../../store/store.ts';
-import {
-  executeBackup,
-  planBackup,
-  type BackupRequest,
-  type BackupSummary,
-  type TransferOptions,
-} from '../backup.ts';
+import { planBackup, type BackupRequest } from '../backup-plan.ts';
+import { executeBackup, type BackupSummary } from '../backup.ts';
+import type { TransferOptions } from '../progress.ts';
 import { executeRestore, planRestore, type RestoreRequest, type RestoreSummary } from '../restore.ts';
 
 export const PASSWORD = 'a password of the tests';

@@ -1,0 +1,219 @@
+import type { BackupSession } from '../repository/backup-session.ts';
+import { sha256 } from '../repository/id.ts';
+import type { Repository } from '../repository/repository.ts';
+import {
+  CELL_BYTES,
+  saveCells,
+  saveStream,
+  type BlobBatch,
+  type CellRun,
+  type Save,
+  type SaveCounters,
+  type StreamInput,
+} from '../repository/saver/saver.ts';
+import { encodeTree, fileNode, folderNode, type TreeNode } from '../repository/tree.ts';
+import { openImage } from '../volumes/file/source.ts';
+import type { BackupPlan } from './backup-plan.ts';
+import { cellsToRead } from './cells.ts';
+import { ContentList } from './content-list.ts';
+import { ImageTree } from './image-tree.ts';
+import {
+  IMAGE_FOLDER,
+  SEGMENT_BYTES,
+  STREAM_FILE,
+  streamFolder,
+  STREAMS_FOLDER,
+  type VolumeRecord,
+} from './layout.ts';
+import { progressOf, PROGRESS_INTERVAL_MS, type Progress, type TransferOptions } from './progress.ts';
+import { saveZvol } from './zvol-backup.ts';
+
+/** What became of a volume's bytes: everything of its snapshot but `volume.json` and the root. */
+export interface SavedContent {
+  readonly record: VolumeRecord;
+  /** The `image` or `streams` folder. */
+  readonly folder: TreeNode;
+  readonly counters: SaveCounters;
+  /** Bytes that were known to be zero without reading them. */
+  readonly holeBytes: number;
+}
+
+/** Stores the bytes of a volume as an image or a stream, and the trees that name them. */
+export async function saveContent(
+  repository: Repository,
+  session: BackupSession,
+  plan: BackupPlan,
+  options: TransferOptions,
+  started: number,
+): Promise<SavedContent> {
+  const { source } = plan;
+  switch (source.kind) {
+    case 'image-file':
+      return saveImageFile(session, plan, source.path, options, started);
+    case 'image-stream':
+      return saveImageStream(session, plan, source.input, options, started);
+    case 'zvol-stream':
+      return saveZvolStream(repository, session, plan, source.input, options, started);
+    case 'stream':
+      return saveSendStream(session, plan, source.input, options, started);
+  }
+}
+
+async function saveImageFile(
+  session: BackupSession,
+  plan: BackupPlan,
+  path: string,
+  options: TransferOptions,
+  started: number,
+): Promise<SavedContent> {
+  const image = openImage(path);
+  try {
+    const runs = cellsToRead(image.bytes, image.extents());
+    const tree = new ImageTree(image.bytes, runs, (bytes) => session.saveTree(bytes));
+    const save = saveCells(
+      session,
+      { fd: image.fd, imageBytes: image.bytes, runs },
+      {
+        ...saveOptions(session, options),
+        onBlobs: (batch) => forEachBlob(batch, (cell, id) => tree.set(cell, id)),
+      },
+    );
+    const known = { totalBytes: image.bytes, holeBytes: image.bytes - bytesOf(runs, image.bytes) };
+    await watch(save, options, started, known);
+    // The trees name it for every hole, and a file that changes while it is read need not have given us one.
+    if (known.holeBytes > 0) await session.saveData(new Uint8Array(CELL_BYTES));
+    return {
+      record: imageRecord(plan, image.bytes),
+      folder: folderNode(IMAGE_FOLDER, await tree.finish()),
+      counters: save.counters(),
+      holeBytes: known.holeBytes,
+    };
+  } finally {
+    image.close();
+  }
+}
+
+async function saveImageStream(
+  session: BackupSession,
+  plan: BackupPlan,
+  input: StreamInput,
+  options: TransferOptions,
+  started: number,
+): Promise<SavedContent> {
+  const content = new ContentList();
+  const save = saveStream(session, input, 'grid', {
+    ...saveOptions(session, options),
+    onBlobs: (batch) => forEachBlob(batch, (place, id) => content.set(place, id)),
+  });
+  const { bytes } = await watch(save, options, started);
+  return {
+    record: imageRecord(plan, bytes),
+    folder: await imageFolder(session, bytes, content),
+    counters: save.counters(),
+    holeBytes: 0,
+  };
+}
+
+async function saveZvolStream(
+  repository: Repository,
+  session: BackupSession,
+  plan: BackupPlan,
+  input: StreamInput,
+  options: TransferOptions,
+  started: number,
+): Promise<SavedContent> {
+  const { bytes, content, zfs, keptBytes, freedBytes, counters } = await saveZvol(
+    repository,
+    session,
+    input,
+    plan.base,
+    saveOptions(session, options),
+    (save) => watch(save, options, started),
+  );
+  return {
+    record: { ...imageRecord(plan, bytes), zfs },
+    folder: await imageFolder(session, bytes, content),
+    counters: { ...counters, duplicate: counters.duplicate + keptBytes },
+    holeBytes: freedBytes,
+  };
+}
+
+async function imageFolder(session: BackupSession, bytes: number, content: ContentList): Promise<TreeNode> {
+  const count = Math.ceil(bytes / CELL_BYTES);
+  const tree = new ImageTree(bytes, [{ first: 0, count }], (encoded) => session.saveTree(encoded));
+  for (let cell = 0; cell < count; cell++) tree.set(cell, content.at(cell));
+  return folderNode(IMAGE_FOLDER, await tree.finish());
+}
+
+async function saveSendStream(
+  session: BackupSession,
+  plan: BackupPlan,
+  input: StreamInput,
+  options: TransferOptions,
+  started: number,
+): Promise<SavedContent> {
+  const content = new ContentList();
+  const save = saveStream(session, input, 'content', {
+    ...saveOptions(session, options),
+    onBlobs: (batch) => forEachBlob(batch, (place, id) => content.set(place, id)),
+  });
+  const { bytes } = await watch(save, options, started);
+  // A stream that brings no identity of its own is named by its content, so equal streams share their tree.
+  const folder = streamFolder(0, sha256(content.bytes).slice(0, 16));
+  const file = await session.saveTree(encodeTree([fileNode(STREAM_FILE, bytes, content.ids())]));
+  return {
+    record: {
+      schema: 1,
+      volume: plan.volume,
+      format: 'stream',
+      driver: plan.driver,
+      bytes,
+      streams: [{ folder, bytes }],
+    },
+    folder: folderNode(STREAMS_FOLDER, await session.saveTree(encodeTree([folderNode(folder, file)]))),
+    counters: save.counters(),
+    holeBytes: 0,
+  };
+}
+
+/** Waits for the save, reporting meanwhile. */
+async function watch(
+  save: Save,
+  { onProgress }: TransferOptions,
+  started: number,
+  known: { readonly totalBytes?: number; readonly holeBytes?: number } = {},
+) {
+  const report = (phase: Progress['phase']): void =>
+    onProgress?.(progressOf(phase, save.counters(), started, known));
+  const timer = onProgress && setInterval(() => report('transferring'), PROGRESS_INTERVAL_MS);
+  try {
+    return await save.finished;
+  } finally {
+    clearInterval(timer);
+    report('finishing');
+  }
+}
+
+function saveOptions(session: BackupSession, { signal, workers }: TransferOptions) {
+  return {
+    level: session.level,
+    ...(signal && { signal }),
+    ...(workers !== undefined && { workers }),
+  };
+}
+
+function forEachBlob({ places, ids }: BlobBatch, visit: (place: number, id: Uint8Array) => void): void {
+  places.forEach((place, i) => visit(place, ids.subarray(i * 32, i * 32 + 32)));
+}
+
+function imageRecord(plan: BackupPlan, bytes: number): VolumeRecord {
+  const image = { segmentBytes: SEGMENT_BYTES, blobBytes: CELL_BYTES };
+  return { schema: 1, volume: plan.volume, format: 'image', driver: plan.driver, bytes, image };
+}
+
+function bytesOf(runs: readonly CellRun[], imageBytes: number): number {
+  return runs.reduce(
+    (sum, { first, count }) => sum + Math.min((first + count) * CELL_BYTES, imageBytes) - first * CELL_BYTES,
+    0,
+  );
+}
