@@ -88,7 +88,7 @@ export function findConflict(
         lock === undefined
           ? `a lock file is unreadable (${problem?.message ?? ''})`
           : `locked by ${describeLock(lock)}`,
-      hint: 'try again when it has ended; `datamover unlock` removes locks whose process is gone',
+      hint: 'try again when it has ended, or wait with --retry-lock 10m; `datamover unlock` removes locks whose process is gone',
       kind: 'locked',
       retryable: true,
     });
