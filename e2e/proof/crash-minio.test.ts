@@ -7,7 +7,8 @@ import { Site } from './site.ts';
 const KILLS = 96;
 /** Another one finds other moments. */
 const SEED = Number(process.env['DATAMOVER_CRASH_SEED'] ?? 20260401);
-const MOST_CYCLES = 2 * (KILLS / 4);
+/** A kill may come too late; each cycle tries four. */
+const MOST_CYCLES = 3 * (KILLS / 4);
 
 describePeers(
   ['minio', 'restic-debian', 'restic-current'],

@@ -36,7 +36,6 @@ export class Crashes {
   readonly #image: string;
   /** Milliseconds that a whole run takes; follows the machine's load. */
   readonly #usual: Record<Verb, number> = { backup: 0, forget: 0, prune: 0 };
-  #startUp = 0;
   #checks = 0;
   #changes = 0;
   /** What each backup must restore to. */
@@ -57,10 +56,9 @@ export class Crashes {
     return Object.values(this.tallies).reduce((sum, { atWork }) => sum + atWork, 0);
   }
 
-  /** Makes the repository, its first backups, and measures how long everything takes unharmed. */
+  /** Makes the repository, its first backups, and learns how long everything takes unharmed. */
   async prepare(): Promise<void> {
     await this.#site.init();
-    this.#startUp = await timed(() => this.#site.datamover(['version']));
     await writeImage(this.#image, IMAGE_BYTES, [{ offset: 0, content: noise('base', 24 * MIB) }]);
     for (let i = 0; i < 2; i++) await this.#complete('backup');
     await this.#complete('forget');
@@ -128,7 +126,7 @@ export class Crashes {
     const took = await timed(async () => {
       await this.#site.datamover(this.#arguments(verb));
     });
-    this.#usual[verb] = this.#usual[verb] === 0 ? took : (3 * this.#usual[verb] + took) / 4;
+    this.#usual[verb] = this.#usual[verb] === 0 ? took : (this.#usual[verb] + took) / 2;
     if (hash === undefined) return;
     // The killed run may have come as far as its snapshot: that one holds the same image.
     const listed = (await this.#site.json(['snapshots', '--volume', VOLUME])) as { id: string }[];
@@ -137,8 +135,8 @@ export class Crashes {
 
   async #kill(verb: Verb): Promise<void> {
     const before = await this.#locks();
-    const span = Math.max(50, this.#usual[verb] - 0.9 * this.#startUp);
-    const moment = 0.9 * this.#startUp + (span * this.#random.below(1000)) / 1000;
+    // The first part of a run is the start of the interpreter, where a kill proves little.
+    const moment = this.#usual[verb] * (0.3 + (0.7 * this.#random.below(1000)) / 1000);
     const running = await start({
       file: DATAMOVER,
       args: this.#arguments(verb),
