@@ -1,0 +1,159 @@
+/**
+ * What a storage has to offer so that its volumes can be carried (docs/drivers.md). One object per storage and connection;
+ * everything that `plan…` gives is a printable value, and nothing is changed on the storage before `hold` or `openTarget`.
+ *
+ *     backup:   identify -> planRead -> hold -> (feed, readRanges) -> keepBase -> release
+ *     restore:  planTarget -> openTarget -> write… -> finish -> (readBack) -> close, or discard
+ */
+export interface VolumeDriver<Read extends ReadPlan = ReadPlan, Target extends TargetPlan = TargetPlan> {
+  readonly name: DriverName;
+
+  /** Looks at what `location` names. Throws where it does not exist or its name could mean something else to a command. */
+  identify(location: string, signal?: AbortSignal): Promise<SourceVolume>;
+
+  /**
+   * Says what has to be read so that, together with one of `bases`, the whole volume is known, and how the changes are known.
+   * The newest base that the storage can still tell changes from is taken; with none, everything is read.
+   */
+  planRead(source: SourceVolume, request: ReadRequest, signal?: AbortSignal): Promise<Read>;
+
+  /** Keeps the snapshot and its base from vanishing while they are read. */
+  hold(plan: Read, signal?: AbortSignal): Promise<HeldRead>;
+
+  /** Leaves on the storage what the next backup needs to build on this one (a bookmark, a snap), and takes older such things away. */
+  keepBase(plan: Read): Promise<void>;
+
+  /** Looks at the target, its space and its properties, and says what will be made of it. Throws a refusal. */
+  planTarget(location: string, need: TargetNeed, signal?: AbortSignal): Promise<Target>;
+
+  /** Makes the target, or opens the one that is there. */
+  openTarget(plan: Target, signal?: AbortSignal): Promise<VolumeTarget>;
+
+  /** Takes away what killed transfers of ours left behind on this volume: holds, helper images. Gives a line for each. */
+  cleanUp(location: string, signal?: AbortSignal): Promise<string[]>;
+}
+
+export type DriverName = 'file' | 'zfs' | 'rbd';
+
+/** Identity and facts of a volume's snapshot, as the storage tells them. */
+export interface SourceVolume {
+  readonly driver: DriverName;
+  /** As it was named, in the storage's own spelling: `tank/db@monday`, `pool/image@snap`, `/dev/vg/disk`. */
+  readonly location: string;
+  /** Images restore onto any block storage; streams only where they came from. */
+  readonly format: 'image' | 'stream';
+  /** Bytes of the image; of a dataset, the bytes that it refers to. */
+  readonly bytes: number;
+  /** What `volume.json` keeps under the driver's name: identity (guid, ids), and properties to make the volume again. JSON. */
+  readonly record: Readonly<Record<string, unknown>>;
+}
+
+/** An earlier backup of the volume. */
+export interface BaseBackup {
+  /** Of restic. */
+  readonly snapshotId: string;
+  readonly bytes: number;
+  /** `SourceVolume.record` of that backup, unchecked: it comes from the repository. Absent if another driver made it. */
+  readonly record?: unknown;
+}
+
+export interface ReadRequest {
+  /** The newest first. */
+  readonly bases: readonly BaseBackup[];
+  /** Only this base will do (`--base`): refused, with the reason, where the storage cannot tell changes from it. */
+  readonly mustUse?: string;
+}
+
+export interface ReadPlan {
+  readonly source: SourceVolume;
+  /** The backup that gives what is not read; undefined where everything is read. */
+  readonly base?: BaseBackup;
+  readonly changes: ChangeKnowledge;
+  /** Bytes that the storage expects to send, if it says so: an estimate. */
+  readonly estimateBytes?: number;
+}
+
+/** How the changes since the base are known; the best that the storage allows. On the status and in `--stats`. */
+export interface ChangeKnowledge {
+  readonly mechanism:
+    | 'zfs-send-increment'
+    | 'rbd-export-diff'
+    /** librbd's diff between two snapshots by their ids. */
+    | 'rbd-diff-by-snap-id'
+    /** Object maps: whole objects. */
+    | 'rbd-object-map'
+    /** No base: what is allocated is read, and known blobs are not stored again. */
+    | 'allocated-extents'
+    | 'everything';
+  /** Why nothing better: the reason of a fall-back, part of a sentence. */
+  readonly because?: string;
+}
+
+export interface HeldRead {
+  /** Where the bytes come from; valid until `release`. */
+  readonly feed: VolumeFeed;
+  /**
+   * Reads ranges of the held snapshot, in their order, to check "unchanged" parts against the base. Undefined where the
+   * storage has no cheap way to read at random.
+   */
+  readonly readRanges?: (ranges: readonly ByteRange[], signal?: AbortSignal) => AsyncIterable<RangeContent>;
+  /** Always called, also after a failure; never throws for what is gone already. */
+  release(): Promise<void>;
+}
+
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface RangeContent {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+export type VolumeFeed =
+  /** Read at random, where it has data. */
+  | { readonly kind: 'file'; readonly path: string }
+  /** What a program prints; its exit status counts. An increment has only what changed since the plan's base. */
+  | { readonly kind: 'zvol-send'; readonly command: ProducerCommand; readonly increment: boolean }
+  | { readonly kind: 'rbd-diff'; readonly command: ProducerCommand; readonly increment: boolean }
+  /** A send stream that is kept as it is. */
+  | { readonly kind: 'zfs-stream'; readonly command: ProducerCommand };
+
+export interface ProducerCommand {
+  readonly file: string;
+  readonly args: readonly string[];
+}
+
+export interface TargetNeed {
+  readonly bytes: number;
+  /** Of the backup, if the same driver made it: properties that are to be as they were. Unchecked. */
+  readonly record?: unknown;
+  /** Write over a volume that is there. */
+  readonly force: boolean;
+}
+
+export interface TargetPlan {
+  readonly location: string;
+  readonly bytes: number;
+  /** `create` makes it, and takes it away again when the restore fails; an existing one is left as it is then. */
+  readonly action: 'create' | 'overwrite';
+}
+
+/** An open target of an image. */
+export interface VolumeTarget {
+  /** `ascending`: each write begins where the one before ended, or later; what is left out stays zero if `startsAsZeros`. */
+  readonly order: 'any' | 'ascending';
+  /** Whether parts that are never written read as zeros. */
+  readonly startsAsZeros: boolean;
+  /** Resolves when `bytes` may be reused. */
+  write(position: number, bytes: Uint8Array): Promise<void>;
+  writeZeros(position: number, length: number): Promise<void>;
+  /** Everything is written: makes it durable. */
+  finish(): Promise<void>;
+  /** After `finish`: all of the volume in order, past every cache that can be passed. */
+  readBack(signal?: AbortSignal): AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
+  /** Instead of `close`: half a volume must not look like a whole one. */
+  discard(): Promise<void>;
+}
