@@ -55,20 +55,26 @@ export async function startRbd(connection: RbdConnection, request: RbdRequest): 
 }
 
 function rbdCommand(connection: RbdConnection, request: RbdRequest): Command {
-  const { conf, user, keyring, patience, program } = connection;
-  const access = ['--client-mount-timeout', String(Math.max(1, Math.ceil(patience ?? 30)))];
+  const { patience, program } = connection;
+  const limit = ['--client-mount-timeout', String(Math.max(1, Math.ceil(patience ?? 30)))];
+  return {
+    file: program ?? 'rbd',
+    args: [...request.args, ...limit, ...accessOptions(connection)],
+    ...subject(request),
+    ...(request.signal === undefined ? {} : { signal: request.signal }),
+  };
+}
+
+/** The options by which every tool of Ceph's finds the cluster, the user and the file with its key. */
+export function accessOptions({ conf, user, keyring }: RbdConnection): string[] {
+  const access: string[] = [];
   if (conf !== undefined) access.push('--conf', path('the configuration', conf));
   if (user !== undefined) {
     if (!USER.test(user)) throw refused(`the cephx user ${JSON.stringify(user)}`);
     access.push('--id', user);
   }
   if (keyring !== undefined) access.push('--keyring', path('the keyring', keyring));
-  return {
-    file: program ?? 'rbd',
-    args: [...request.args, ...access],
-    ...subject(request),
-    ...(request.signal === undefined ? {} : { signal: request.signal }),
-  };
+  return access;
 }
 
 /** A path that the program cannot take for an option; Ceph reads a comma or blank as the next path of a list. */
