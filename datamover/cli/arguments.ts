@@ -25,13 +25,23 @@ export function parseTarget(text: string): { readonly path?: string } {
   return { path };
 }
 
+/** What a pipe takes of an image. */
+export type OutputFormat = 'image' | 'rbd-diff';
+
+export function parseOutputFormat(text: string): OutputFormat {
+  if (text === 'image' || text === 'rbd-diff') return text;
+  throw new InvalidArgumentError(
+    'Write image (the bytes as they are) or rbd-diff (what rbd import-diff takes).',
+  );
+}
+
 /** What a pipe may deliver. */
-export type InputFormat = 'image' | 'stream' | 'zvol';
+export type InputFormat = 'image' | 'stream' | 'zvol' | 'rbd-diff';
 
 export function parseFormat(text: string): InputFormat {
-  if (text === 'image' || text === 'stream' || text === 'zvol') return text;
+  if (text === 'image' || text === 'stream' || text === 'zvol' || text === 'rbd-diff') return text;
   throw new InvalidArgumentError(
-    'Write image (the bytes of a disk), zvol (a zfs send of a volume, kept as its disk) or stream (anything else).',
+    'Write image (the bytes of a disk), zvol (a zfs send of a volume) or rbd-diff (an rbd export-diff), both kept as the disk, or stream (anything else).',
   );
 }
 

@@ -4,8 +4,8 @@ import type { StreamInput } from '../repository/saver/saver.ts';
 import { epochMilliseconds, formatTime } from '../repository/time.ts';
 import type { Compression, Id } from '../repository/types.ts';
 import { openImage } from '../volumes/file/source.ts';
+import { readBaseImage, type BaseImage } from './fed-image.ts';
 import { volumePath, type VolumeFormat, type VolumeName } from './layout.ts';
-import { readZvolBase, type ZvolBaseBackup } from './zvol-backup.ts';
 
 export type BackupSource =
   /** An image file or a block device. */
@@ -14,6 +14,8 @@ export type BackupSource =
   | { readonly kind: 'image-stream'; readonly input: StreamInput }
   /** A zvol's send stream, full or from the snapshot of the backup before: it becomes an image. */
   | { readonly kind: 'zvol-stream'; readonly input: StreamInput }
+  /** What `rbd export-diff` writes, full or from the snap of the backup before: it becomes an image. */
+  | { readonly kind: 'rbd-diff'; readonly input: StreamInput }
   /** Bytes without a grid: a send stream, a dump. */
   | { readonly kind: 'stream'; readonly input: StreamInput };
 
@@ -40,8 +42,8 @@ export interface BackupPlan {
   readonly tags: readonly string[];
   readonly time: string;
   readonly parent: Id | undefined;
-  /** What a zvol's incremental stream has to fit; the parent, if that is an image. */
-  readonly base?: ZvolBaseBackup;
+  /** What a stream of changes has to fit; the parent, if that is an image. */
+  readonly base?: BaseImage;
   readonly compression: Compression;
   readonly dryRun: boolean;
   /** Bytes of the volume; unknown for a stream. */
@@ -56,8 +58,8 @@ export async function planBackup(repository: Repository, request: BackupRequest)
       ? undefined
       : (request.parent ?? (await newestOf(repository, host, request.volume)));
   const base =
-    request.source.kind === 'zvol-stream' && parent !== undefined
-      ? await readZvolBase(repository, parent)
+    parent !== undefined && (request.source.kind === 'zvol-stream' || request.source.kind === 'rbd-diff')
+      ? await readBaseImage(repository, parent)
       : undefined;
   return {
     volume: request.volume,

@@ -77,7 +77,8 @@ export async function executeBackup(
 
 /** The producer's exit status does not come through a pipe: one that fails before its first byte looks like an empty volume. */
 function refuseNothing({ source, volume }: BackupPlan, bytes: number): void {
-  if (bytes > 0 || source.kind === 'image-file' || source.input.kind === 'command') return;
+  const plain = source.kind === 'image-stream' || source.kind === 'stream';
+  if (bytes > 0 || !plain || source.input.kind === 'command') return;
   throw new DatamoverError({
     operation: 'back up',
     subject: `${volume.namespace}/${volume.name}`,

@@ -46,6 +46,13 @@ export interface VolumeRecord {
     readonly snapshot: string;
     readonly volblocksize?: number;
   };
+  /** Of an image that a diff of Ceph gave. */
+  readonly rbd?: {
+    /** The snap that the diff led to and that an increment must build on; absent after a diff to an image's head. */
+    readonly snap?: string;
+    /** The snap that it started from; absent after a full one. */
+    readonly fromSnap?: string;
+  };
 }
 
 export function segmentName(segment: number): string {

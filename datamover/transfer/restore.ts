@@ -11,6 +11,7 @@ import { toBytes } from '../repository/id.ts';
 import { ImageTarget, planTarget, type TargetPlan } from '../volumes/file/target.ts';
 import { forgetPages } from '../volumes/file/page-cache.ts';
 import { PipeTarget } from '../volumes/file/pipe.ts';
+import { FullDiff } from '../volumes/rbd/full-diff.ts';
 import { zeroBlobId } from './image-tree.ts';
 import type { VolumeFormat, VolumeName } from './layout.ts';
 import { packSource } from './pack-source.ts';
@@ -18,8 +19,14 @@ import { PROGRESS_INTERVAL_MS, type Progress, type TransferOptions } from './pro
 import { orderedReads, scatteredReads } from './restore-reads.ts';
 import { VolumeReader } from './volume-reader.ts';
 
-export type RestoreTarget =
-  { readonly kind: 'file'; readonly path: string } | { readonly kind: 'stdout'; readonly fd: number };
+export type RestoreTarget = { readonly kind: 'file'; readonly path: string } | PipeRequest;
+
+export interface PipeRequest {
+  readonly kind: 'stdout';
+  readonly fd: number;
+  /** The bytes as they are (without it), or a full diff for `rbd import-diff`. */
+  readonly as?: 'image' | 'rbd-diff';
+}
 
 export interface RestoreRequest {
   readonly snapshotId: Id;
@@ -38,9 +45,7 @@ export interface RestorePlan {
   readonly volume: VolumeName;
   readonly format: VolumeFormat;
   readonly totalBytes: number;
-  readonly target:
-    | ({ readonly kind: 'file' } & { readonly file: TargetPlan })
-    | { readonly kind: 'stdout'; readonly fd: number };
+  readonly target: ({ readonly kind: 'file' } & { readonly file: TargetPlan }) | PipeRequest;
   readonly sparse: boolean;
   readonly verify: boolean;
 }
@@ -69,6 +74,15 @@ export async function planRestore(repository: Repository, request: RestoreReques
       subject: snapshotId.slice(0, 8),
       cause: 'a pipe cannot be read again to verify it',
       hint: 'every blob is checked before it is written anyway; leave --verify out',
+      kind: 'usage',
+    });
+  }
+  if (target.kind === 'stdout' && target.as === 'rbd-diff' && record.format !== 'image') {
+    throw new DatamoverError({
+      operation: 'restore',
+      subject: snapshotId.slice(0, 8),
+      cause: 'it is a stream, of which no rbd diff can be made',
+      hint: 'leave --as out to get it as it was',
       kind: 'usage',
     });
   }
@@ -101,8 +115,7 @@ export async function executeRestore(
   );
   const tally = new Tally(plan.totalBytes, options.onProgress);
   try {
-    if (plan.target.kind === 'stdout')
-      await restoreToPipe(repository, volume, plan.target.fd, tally, options);
+    if (plan.target.kind === 'stdout') await restoreToPipe(repository, volume, plan.target, tally, options);
     else await restoreToFile(repository, volume, plan, plan.target.file, tally, options);
   } finally {
     tally.stop();
@@ -113,11 +126,13 @@ export async function executeRestore(
 async function restoreToPipe(
   repository: Repository,
   volume: VolumeReader,
-  fd: number,
+  { fd, as }: PipeRequest,
   tally: Tally,
   options: TransferOptions,
 ): Promise<void> {
   const pipe = new PipeTarget(fd);
+  const write = (bytes: Uint8Array): Promise<void> => pipe.write(bytes, options.signal);
+  const diff = as === 'rbd-diff' ? new FullDiff(volume.record.bytes, write) : undefined;
   const reads = async function* (): AsyncGenerator<PackRead> {
     for await (const file of volume.files()) yield* orderedReads(repository, file);
   };
@@ -126,11 +141,13 @@ async function restoreToPipe(
     ordered: true,
     deliver: async (packRead, plain) => {
       for (const { from, to, times } of piecesInOrder(packRead)) {
-        for (let i = 0; i < times; i++) await pipe.write(plain.subarray(from, to), options.signal);
+        const piece = plain.subarray(from, to);
+        for (let i = 0; i < times; i++) await (diff === undefined ? write(piece) : diff.write(piece));
         tally.wrote((to - from) * times);
       }
     },
   });
+  await diff?.end();
 }
 
 /** Neighbours that are written once go out in one piece. */

@@ -16,6 +16,7 @@ import { openImage } from '../volumes/file/source.ts';
 import type { BackupPlan } from './backup-plan.ts';
 import { cellsToRead } from './cells.ts';
 import { ContentList } from './content-list.ts';
+import type { FedImage, ImageFacts } from './fed-image.ts';
 import { ImageTree } from './image-tree.ts';
 import {
   IMAGE_FOLDER,
@@ -26,6 +27,7 @@ import {
   type VolumeRecord,
 } from './layout.ts';
 import { progressOf, PROGRESS_INTERVAL_MS, type Progress, type TransferOptions } from './progress.ts';
+import { saveDiff } from './rbd-backup.ts';
 import { saveZvol } from './zvol-backup.ts';
 
 /** What became of a volume's bytes: everything of its snapshot but `volume.json` and the root. */
@@ -54,6 +56,8 @@ export async function saveContent(
       return saveImageStream(session, plan, source.input, options, started);
     case 'zvol-stream':
       return saveZvolStream(repository, session, plan, source.input, options, started);
+    case 'rbd-diff':
+      return saveDiffStream(repository, session, plan, source.input, options, started);
     case 'stream':
       return saveSendStream(session, plan, source.input, options, started);
   }
@@ -122,7 +126,7 @@ async function saveZvolStream(
   options: TransferOptions,
   started: number,
 ): Promise<SavedContent> {
-  const { bytes, content, zfs, keptBytes, freedBytes, counters } = await saveZvol(
+  const { zfs, ...saved } = await saveZvol(
     repository,
     session,
     input,
@@ -130,9 +134,36 @@ async function saveZvolStream(
     saveOptions(session, options),
     (save) => watch(save, options, started),
   );
+  return fedContent(session, { ...imageRecord(plan, saved.facts.bytes), zfs }, saved);
+}
+
+async function saveDiffStream(
+  repository: Repository,
+  session: BackupSession,
+  plan: BackupPlan,
+  input: StreamInput,
+  options: TransferOptions,
+  started: number,
+): Promise<SavedContent> {
+  const { rbd, ...saved } = await saveDiff(
+    repository,
+    session,
+    input,
+    plan.base,
+    saveOptions(session, options),
+    (save) => watch(save, options, started),
+  );
+  return fedContent(session, { ...imageRecord(plan, saved.facts.bytes), rbd }, saved);
+}
+
+async function fedContent(
+  session: BackupSession,
+  record: VolumeRecord,
+  { content, counters, keptBytes, freedBytes }: FedImage<ImageFacts>,
+): Promise<SavedContent> {
   return {
-    record: { ...imageRecord(plan, bytes), zfs },
-    folder: await imageFolder(session, bytes, content),
+    record,
+    folder: await imageFolder(session, record.bytes, content),
     counters: { ...counters, duplicate: counters.duplicate + keptBytes },
     holeBytes: freedBytes,
   };

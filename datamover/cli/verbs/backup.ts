@@ -40,6 +40,9 @@ Examples:
   A zvol, first whole, then what changed since its last backup; each backup is its whole disk:
     datamover backup --volume shop/db --as zvol --stdin-command zfs send tank/db@monday
     datamover backup --volume shop/db --as zvol --stdin-command zfs send -i @monday tank/db@tuesday
+  An RBD image in the same way (its snaps are told apart by their names alone):
+    datamover backup --volume shop/db --as rbd-diff --stdin-command rbd export-diff rbd/db@monday -
+    datamover backup --volume shop/db --as rbd-diff --stdin-command rbd export-diff --from-snap monday rbd/db@tuesday -
 
 An image is cut on a fixed grid and restores to a disk; a stream is cut where its content suggests it and comes back as it was.
 Backups are whole: any of them can be forgotten without harm to the others. A stopped backup leaves what it has uploaded; the
@@ -55,7 +58,7 @@ export const verb: Verb = {
       .option('--stdin-command', 'run a program and read the volume from its output')
       .option(
         '--as <format>',
-        'what standard input or the program delivers: image, zvol or stream',
+        'what standard input or the program delivers: image, zvol, rbd-diff or stream',
         parseFormat,
       )
       .option('--tag <tag[,tag...]>', 'add tags (may be repeated)', collectTags)
@@ -142,7 +145,12 @@ function hostFrom(env: NodeJS.ProcessEnv): string {
   return host === undefined || host === '' ? hostname() : host;
 }
 
-const SOURCES = { image: 'image-stream', zvol: 'zvol-stream', stream: 'stream' } as const;
+const SOURCES = {
+  image: 'image-stream',
+  zvol: 'zvol-stream',
+  'rbd-diff': 'rbd-diff',
+  stream: 'stream',
+} as const;
 
 function readSource(source: readonly string[], options: BackupOptions): BackupRequest['source'] {
   const { stdin, stdinCommand, as } = options;
@@ -155,7 +163,7 @@ function readSource(source: readonly string[], options: BackupOptions): BackupRe
         'name file:PATH, or use --stdin or --stdin-command',
       );
     }
-    if (as === 'stream' || as === 'zvol')
+    if (as !== undefined && as !== 'image')
       throw usage('backup', `--as ${as} is for --stdin and --stdin-command`);
     return { kind: 'image-file', path: parseFile(source[0] ?? '') };
   }
@@ -163,7 +171,7 @@ function readSource(source: readonly string[], options: BackupOptions): BackupRe
     throw usage('backup', '--stdin and --stdin-command exclude each other');
   }
   if (as === undefined)
-    throw usage('backup', 'the format is not given', undefined, 'use --as image, --as zvol or --as stream');
+    throw usage('backup', 'the format is not given', undefined, 'use --as image, zvol, rbd-diff or stream');
   const kind = SOURCES[as];
   if (stdin === true) {
     if (source.length > 0) throw usage('backup', `${source.join(' ')} does not go together with --stdin`);

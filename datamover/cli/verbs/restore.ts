@@ -2,7 +2,7 @@ import { listBackups } from '../../catalog/list.ts';
 import { resolveBackup } from '../../catalog/select.ts';
 import { volumeName } from '../../catalog/volume-backup.ts';
 import { executeRestore, planRestore } from '../../transfer/restore.ts';
-import { parseTarget } from '../arguments.ts';
+import { parseOutputFormat, parseTarget, type OutputFormat } from '../arguments.ts';
 import { addFilterOptions, readFilter, type FilterOptions } from '../filter.ts';
 import { Reporter } from '../progress.ts';
 import { withRepository } from '../session.ts';
@@ -13,6 +13,7 @@ import type { Verb } from '../verb.ts';
 
 interface RestoreOptions extends FilterOptions {
   readonly to?: { readonly path?: string };
+  readonly as?: OutputFormat;
   readonly verify?: boolean;
   readonly sparse: boolean;
   readonly force?: boolean;
@@ -24,6 +25,7 @@ Examples:
   datamover restore latest --volume shop/db --to file:/var/lib/vm/disk.img --verify
   datamover restore 3f2a81c0 --to file:/dev/zvol/tank/pvc-1
   datamover restore latest --volume shop/files --to - | zfs receive tank/files
+  datamover restore latest --volume shop/db --to - --as rbd-diff | rbd import-diff - rbd/db
   datamover restore latest~1 --volume shop/db --to file:yesterday.img
 
 A new file is made sparse: zeros take no space. An existing file is written over only with --force, a block device if it is
@@ -36,6 +38,7 @@ export const verb: Verb = {
       .description('Brings a volume back into a file, onto a block device or to standard output.')
       .argument('<snapshot>', 'an id or its beginning, latest, or latest~1 for the one before')
       .option('--to <target>', 'file:PATH, or - for standard output (required)', parseTarget)
+      .option('--as <format>', 'what standard output gets: image or rbd-diff', parseOutputFormat)
       .option('--verify', 'read the target back and compare')
       .option('--no-sparse', 'write zeros out, also into a new file')
       .option('-f, --force', 'write over an existing file')
@@ -48,6 +51,8 @@ export const verb: Verb = {
           if (to === undefined) {
             throw usage('restore', 'there is no target', undefined, 'use --to file:PATH or --to -');
           }
+          if (to.path !== undefined && options.as === 'rbd-diff')
+            throw usage('restore', '--as rbd-diff is for standard output', undefined, 'use --to -');
           if (to.path === undefined) {
             if (options.verify === true) throw usage('restore', '--verify cannot read standard output back');
             if (process.stdout.isTTY) {
@@ -73,7 +78,10 @@ export const verb: Verb = {
             const backup = resolveBackup(await listBackups(repository), snapshot, readFilter(options));
             const plan = await planRestore(repository, {
               snapshotId: backup.id,
-              target: to.path === undefined ? { kind: 'stdout', fd: 1 } : { kind: 'file', path: to.path },
+              target:
+                to.path === undefined
+                  ? { kind: 'stdout', fd: 1, as: options.as ?? 'image' }
+                  : { kind: 'file', path: to.path },
               sparse: options.sparse,
               verify: options.verify === true,
               force: options.force === true || options.overwrite === true,

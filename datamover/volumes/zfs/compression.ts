@@ -1,7 +1,7 @@
 import { inflateSync, zstdDecompressSync } from 'node:zlib';
 import { decodeLz4 } from './lz4.ts';
 import { decodeLzjb } from './lzjb.ts';
-import { damaged, Refusal } from './refusal.ts';
+import { damaged, Refusal } from '../refusal.ts';
 import { decodeZle } from './zle.ts';
 
 /** ZFS's numbers of compressions (OpenZFS, include/sys/zio_compress.h). */

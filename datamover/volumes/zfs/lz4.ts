@@ -1,4 +1,4 @@
-import { damaged } from './refusal.ts';
+import { damaged } from '../refusal.ts';
 
 /**
  * Decodes one LZ4 block (lz4 project, doc/lz4_Block_format.md) into `output`, which it must fill exactly. About 600 MiB per

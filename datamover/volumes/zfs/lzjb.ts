@@ -1,4 +1,4 @@
-import { damaged } from './refusal.ts';
+import { damaged } from '../refusal.ts';
 
 /** A match has its length in the high 6 of 16 bits, less the least length, and its distance in the low 10. */
 const LEAST = 3;

@@ -1,5 +1,5 @@
 import { decodeFeatures, type StreamFeature } from './features.ts';
-import { damaged, Refusal } from './refusal.ts';
+import { damaged, Refusal } from '../refusal.ts';
 
 /**
  * The records of a send stream (OpenZFS, include/sys/zfs_ioctl.h, struct dmu_replay_record). Every record is a header of 312

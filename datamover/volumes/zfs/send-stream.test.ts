@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { DatamoverError } from '../../errors.ts';
 import { SCRATCH_BYTES } from './fletcher4.ts';
 import type { SendRecord } from './record.ts';
-import { Refusal } from './refusal.ts';
+import { Refusal } from '../refusal.ts';
 import { SendStream } from './send-stream.ts';
 import { StreamEncoder } from './testing/encoder.ts';
 import { fixtureBytes, fixtures } from './testing/fixtures.ts';

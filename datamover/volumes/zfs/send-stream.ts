@@ -1,7 +1,7 @@
 import { DatamoverError } from '../../errors.ts';
 import { Fletcher4, type ChecksumMemory } from './fletcher4.ts';
 import { byteOrder, END_CHECKSUM_AT, HEADER_BYTES, RecordDecoder, type SendRecord } from './record.ts';
-import { damaged, Refusal } from './refusal.ts';
+import { damaged, Refusal } from '../refusal.ts';
 
 /** Who gets the records. What it throws as a Refusal is reported with the record's number and place. */
 export interface SendStreamHandler {

@@ -1,4 +1,4 @@
-import { damaged, Refusal } from './refusal.ts';
+import { damaged, Refusal } from '../refusal.ts';
 
 /** ZBT_MICRO, the first eight bytes of a micro ZAP block (OpenZFS, include/sys/zap_impl.h), high and low half. */
 const MICRO_HIGH = 0x80000000;

@@ -1,4 +1,4 @@
-import { damaged } from './refusal.ts';
+import { damaged } from '../refusal.ts';
 
 /** Counts up to this are of bytes that follow, those above of zeros (OpenZFS, module/zfs/zle.c, at its only level). */
 const LITERALS = 64;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import { SendStream } from './send-stream.ts';
-import { Changes } from './testing/applying.ts';
+import { Changes } from '../testing/applying.ts';
 import { encodeLz4 } from './testing/compressors.ts';
 import { StreamEncoder, type StreamIdentity } from './testing/encoder.ts';
 import { fixtureBytes, volumeSnapshot } from './testing/fixtures.ts';

@@ -1,7 +1,7 @@
 import { decompressBlock } from './compression.ts';
-import { ImagePatch, type CellSink } from './image-patch.ts';
+import { ImagePatch, type CellSink } from '../image-patch.ts';
 import type { BeginRecord, EmbeddedRecord, ObjectRecord, SendRecord, WriteRecord } from './record.ts';
-import { damaged, Refusal } from './refusal.ts';
+import { damaged, Refusal } from '../refusal.ts';
 import type { SendStreamHandler } from './send-stream.ts';
 import { volumeSize } from './volume-size.ts';
 

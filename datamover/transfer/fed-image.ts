@@ -1,0 +1,171 @@
+import { DatamoverError } from '../errors.ts';
+import type { BackupSession } from '../repository/backup-session.ts';
+import { fromBytes, toBytes } from '../repository/id.ts';
+import type { Repository } from '../repository/repository.ts';
+import {
+  CELL_BYTES,
+  saveFed,
+  type Save,
+  type SaveCounters,
+  type SaveOptions,
+  type StreamInput,
+} from '../repository/saver/saver.ts';
+import type { Id } from '../repository/types.ts';
+import { ContentList } from './content-list.ts';
+import { zeroBlobId } from './image-tree.ts';
+import type { VolumeRecord } from './layout.ts';
+import { VolumeReader } from './volume-reader.ts';
+
+/** An earlier backup of an image, which a stream of changes may build on. */
+export interface BaseImage {
+  readonly snapshotId: Id;
+  /** For messages: `backup 1a2b3c4d`. */
+  readonly name: string;
+  readonly record: VolumeRecord;
+}
+
+/** What every stream tells of the image it makes; a reader's own facts have more. */
+export interface ImageFacts {
+  readonly bytes: number;
+  /** Whether all that the stream does not name is the base's. */
+  readonly increment: boolean;
+}
+
+/** What a thread that makes cells says at its end. */
+export interface FedNote<Facts extends ImageFacts> {
+  readonly facts: Facts;
+  readonly freed: readonly { readonly first: number; readonly count: number }[];
+}
+
+/** A stream of changes, and the thread (cell-thread.ts) that knows its kind. */
+export interface ImageFeed {
+  readonly script: URL;
+  readonly input: StreamInput;
+  /** What the thread has to know of the base. */
+  readonly data: unknown;
+}
+
+/** What a save came to. */
+export interface FedImage<Facts extends ImageFacts> {
+  readonly facts: Facts;
+  /** The ids of all cells of the new image, and of more where it shrank. */
+  readonly content: ContentList;
+  readonly counters: SaveCounters;
+  /** Bytes of cells that are the base's, and of those that the stream says are zero. */
+  readonly keptBytes: number;
+  readonly freedBytes: number;
+}
+
+/** What a backup says of the volume that an increment must fit; undefined where it is no image. */
+export async function readBaseImage(repository: Repository, id: Id): Promise<BaseImage | undefined> {
+  const { record } = await VolumeReader.open(repository, id, await repository.loadSnapshot(id));
+  if (record.format !== 'image') return undefined;
+  return { snapshotId: id, name: `backup ${id.slice(0, 8)}`, record };
+}
+
+/**
+ * Saves a stream of changes as an image: the cells that it touches are new, completed from the base where it gives parts of
+ * them; all others are the base's, named again. `watch` waits for the save.
+ */
+export async function saveFedImage<Facts extends ImageFacts>(
+  repository: Repository,
+  session: BackupSession,
+  feed: ImageFeed,
+  base: BaseImage | undefined,
+  options: Omit<SaveOptions, 'onBlobs'>,
+  watch: (save: Save) => Promise<unknown>,
+): Promise<FedImage<Facts>> {
+  const { content, unknown } = await loadContent(repository, base);
+  let note: FedNote<Facts> | undefined;
+  const save = saveFed(
+    session,
+    {
+      ...feed,
+      loadBase: (cell) => loadCell(repository, base, content, cell),
+      onNote: (said) => {
+        note = said as FedNote<Facts>;
+      },
+    },
+    {
+      ...options,
+      onBlobs: ({ places, ids }) =>
+        places.forEach((place, i) => content.set(place, ids.subarray(i * 32, i * 32 + 32))),
+    },
+  );
+  await watch(save);
+  if (note === undefined) throw new Error('the thread ended without a word');
+  const { facts, freed } = note;
+  if (facts.increment && base !== undefined && unknown > 0) {
+    throw new DatamoverError({
+      operation: 'back up onto',
+      subject: base.name,
+      cause: `${unknown} of its blobs are missing in the repository`,
+      hint: 'send a full stream; check tells what else is damaged',
+    });
+  }
+  const zero = toBytes(zeroBlobId(CELL_BYTES));
+  let freedCells = 0;
+  for (const { first, count } of freed) {
+    // A volume that shrank is freed beyond its end.
+    const end = Math.min(first + count, Math.ceil(facts.bytes / CELL_BYTES));
+    for (let cell = first; cell < end; cell++, freedCells++) content.set(cell, zero);
+  }
+  if (freedCells > 0) await session.saveData(new Uint8Array(CELL_BYTES));
+  const counters = save.counters();
+  const touchedBytes = counters.fresh + counters.duplicate + counters.zero;
+  const freedBytes = freedCells * CELL_BYTES;
+  return { facts, content, counters, keptBytes: facts.bytes - touchedBytes - freedBytes, freedBytes };
+}
+
+/** The ids of the base's cells, and how many of them nobody can read. */
+async function loadContent(
+  repository: Repository,
+  base: BaseImage | undefined,
+): Promise<{ content: ContentList; unknown: number }> {
+  const content = new ContentList();
+  if (base === undefined) return { content, unknown: 0 };
+  const reader = await VolumeReader.open(
+    repository,
+    base.snapshotId,
+    await repository.loadSnapshot(base.snapshotId),
+  );
+  for await (const file of reader.files()) {
+    for (const id of file.content) content.set(content.length, toBytes(id));
+  }
+  let unknown = unknownCells(repository, content);
+  const [first] = unknown;
+  if (first !== undefined) {
+    // A backup that ended since our index was read: loading a blob of it reads the index on.
+    await repository.loadBlob('data', fromBytes(content.at(first))).catch(() => undefined);
+    unknown = unknownCells(repository, content);
+  }
+  return { content, unknown: unknown.length };
+}
+
+function unknownCells(repository: Repository, content: ContentList): number[] {
+  const unknown: number[] = [];
+  for (let cell = 0; cell < content.length; cell++) {
+    if (repository.index.lookup('data', content.at(cell)) === undefined) unknown.push(cell);
+  }
+  return unknown;
+}
+
+async function loadCell(
+  repository: Repository,
+  base: BaseImage | undefined,
+  content: ContentList,
+  cell: number,
+): Promise<Uint8Array> {
+  const length = Math.min(CELL_BYTES, (base?.record.bytes ?? 0) - cell * CELL_BYTES);
+  const id = fromBytes(content.at(cell));
+  if (id === zeroBlobId(length)) return new Uint8Array(length);
+  try {
+    const bytes = await repository.loadBlob('data', id);
+    if (bytes.length !== length) throw new Error(`a blob has ${bytes.length} bytes instead of ${length}`);
+    return bytes;
+  } catch (cause) {
+    const subject = `${base?.name ?? 'no base'} at byte ${cell * CELL_BYTES}`;
+    const hint = 'send a full stream; check tells what else is damaged';
+    throw new DatamoverError({ operation: 'back up onto', subject, cause, hint });
+  }
+}
