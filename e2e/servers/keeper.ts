@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { describeCause } from '../../datamover/errors.ts';
 import { startCeph } from './ceph.ts';
 import { startMinio } from './minio.ts';
+import { bootOpenZfs } from './openzfs.ts';
 import { startRgw } from './rgw.ts';
 import { scratchDirectory } from './scratch.ts';
 import type { KeeperAnswer, KeeperRequest, ServerKind, SharedServers } from './shared.ts';
@@ -26,6 +27,8 @@ function startServer({ kind, tls }: KeeperRequest): Promise<Server> {
       return startRgw({ own: true });
     case 'ceph':
       return startCeph({ own: true });
+    case 'openzfs':
+      return bootOpenZfs();
   }
 }
 

@@ -2,11 +2,22 @@ import { existsSync, readFileSync } from 'node:fs';
 
 /** Software that we did not write and measure ourselves against. */
 export type PeerName =
-  'restic-debian' | 'restic-current' | 'rustic' | 'minio' | 'ceph' | 'mke2fs' | 'openssl' | 'kernel';
+  | 'restic-debian'
+  | 'restic-current'
+  | 'rustic'
+  | 'minio'
+  | 'ceph'
+  | 'openzfs'
+  | 'mke2fs'
+  | 'openssl'
+  | 'kernel';
 
 export interface Peer {
   readonly name: PeerName;
-  /** The program's path; of `ceph` the RADOS Gateway's, of `kernel` (block devices and mounts for tests) the loop driver's. */
+  /**
+   * The program's path; of `ceph` the RADOS Gateway's, of `openzfs` the proxy's that runs commands in its virtual machine, of
+   * `kernel` (block devices and mounts for tests) the loop driver's.
+   */
   readonly file: string;
   /** What it says of its version. */
   readonly version: string;

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createConnection } from 'node:net';
 import { text } from 'node:stream/consumers';
 import type { CephEndpoint } from './ceph.ts';
+import type { OpenZfsEndpoint } from './openzfs.ts';
 import type { S3Endpoint } from './s3-server.ts';
 
 /** The socket of the test run's server keeper (global-setup.ts); child processes of jest inherit it. */
@@ -12,6 +13,7 @@ export interface SharedServers {
   minio: S3Endpoint;
   rgw: S3Endpoint;
   ceph: CephEndpoint;
+  openzfs: OpenZfsEndpoint;
 }
 
 export type ServerKind = keyof SharedServers;

@@ -51,6 +51,16 @@ export async function debianArchive(): Promise<string> {
   throw new DatamoverError({ operation: 'find', subject: 'the Debian archive', cause: 'apt knows none' });
 }
 
+/** The base address of the archive with Debian's security updates. */
+export async function securityArchive(): Promise<string> {
+  const { stdout } = await run({
+    file: 'apt-get',
+    args: ['indextargets', '--format', '$(RELEASE) $(REPO_URI)', 'Created-By: Packages'],
+  });
+  const configured = /^[a-z]+-security (\S+)$/m.exec(stdout)?.[1];
+  return configured ?? (await debianArchive()).replace(/debian\/*$/, 'debian-security/');
+}
+
 async function archives(): Promise<string[]> {
   const { stdout } = await run({
     file: 'apt-get',

@@ -10,6 +10,7 @@ import type { Inventory, Peer, PeerName } from '../servers/peers.ts';
 import { installPackages } from './apt.ts';
 import { probeKernel } from './kernel.ts';
 import { installMinio } from './minio.ts';
+import { installOpenZfs } from './openzfs.ts';
 import { installCurrentRestic, installDebianRestic } from './restic.ts';
 import { installRustic } from './rustic.ts';
 
@@ -31,6 +32,7 @@ const INSTALLERS: Record<PeerName, () => Promise<Installed>> = {
   }),
   minio: installMinio,
   rustic: installRustic,
+  openzfs: installOpenZfs,
 };
 
 const target = new URL('inventory.json', import.meta.url);

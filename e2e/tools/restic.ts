@@ -1,9 +1,10 @@
-import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../../datamover/process/spawn.ts';
 import { debianArchive, installPackages } from './apt.ts';
 import { cached } from './cache.ts';
 import type { Installed } from './install.ts';
+import { PrivateApt, unpack } from './private-apt.ts';
 
 /** The restic of this machine's Debian release: what people have. */
 export async function installDebianRestic(): Promise<Installed> {
@@ -24,7 +25,7 @@ export async function installCurrentRestic(): Promise<Installed> {
     const failures: unknown[] = [];
     for (const suite of SUITES) {
       try {
-        await unpack(target, suite);
+        await obtain(target, suite);
         return await versionOf(join(target, 'usr/bin/restic'));
       } catch (error) {
         failures.push(error);
@@ -35,35 +36,10 @@ export async function installCurrentRestic(): Promise<Installed> {
   return { file: join(folder, 'usr/bin/restic'), version };
 }
 
-async function unpack(target: string, suite: string): Promise<void> {
+async function obtain(target: string, suite: string): Promise<void> {
   const home = join(target, 'apt');
-  for (const folder of ['state/lists/partial', 'cache/archives/partial']) {
-    await mkdir(join(home, folder), { recursive: true });
-  }
-  const sources = join(home, 'sources.list');
-  const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
-  await writeFile(sources, `deb [signed-by=${keyring}] ${await debianArchive()} ${suite} main\n`);
-  await writeFile(join(home, 'status'), '');
-  const settings = {
-    'Dir::Etc::SourceList': sources,
-    'Dir::Etc::SourceParts': '/dev/null',
-    'Dir::State': join(home, 'state'),
-    'Dir::State::status': join(home, 'status'),
-    'Dir::Cache': join(home, 'cache'),
-    'Acquire::Languages': 'none',
-    'APT::Sandbox::User': 'root',
-    // Descriptions and icons for software centres are larger than the index itself.
-    'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled': 'false',
-    'Acquire::IndexTargets::deb::DEP-11-icons-small::DefaultEnabled': 'false',
-    'Acquire::IndexTargets::deb::DEP-11-icons::DefaultEnabled': 'false',
-    'Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled': 'false',
-  };
-  const options = Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
-  await run({ file: 'apt-get', args: [...options, 'update'] });
-  await run({ file: 'apt-get', args: [...options, 'download', 'restic'], cwd: home });
-  const archive = (await readdir(home)).find((name) => name.endsWith('.deb'));
-  if (archive === undefined) throw new Error(`apt-get download left no package of restic from ${suite}`);
-  await run({ file: 'dpkg-deb', args: ['--extract', join(home, archive), target] });
+  const apt = await PrivateApt.open(home, [{ uri: await debianArchive(), suite, components: 'main' }]);
+  await unpack(await apt.download(['restic']), target);
   await rm(home, { recursive: true, force: true });
 }
 
