@@ -1,10 +1,11 @@
 # make        what a newcomer needs: dependencies and the compiled command
 # make test   everything that CI runs; `make test T=store/retry` for some test files alone
+# make plugin the Velero plugin as one executable
 # make bench  speed and memory beside restic; `make bench B=--quick` with options
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: all deps build servers lint format test demo bench clean
+.PHONY: all deps build plugin servers lint format test demo bench clean
 
 # The Node that package.json pins, whatever the machine has.
 NODE := node_modules/.bin/node
@@ -22,6 +23,10 @@ build: deps
 	npm run --silent build
 	find dist -name '*.test.js' | while read -r test; do \
 	  source=$${test#dist/}; [ -e "$${source%.js}.ts" ] || rm -- "$$test"; done
+
+# The Velero plugin as one executable, dist/velero-plugin-datamover; nothing is done while its sources are the same.
+plugin: deps
+	$(NODE) plugin/build-executable.mjs
 
 # The servers and peers that tests run against: seconds when they are there, some ten minutes the first time.
 servers: deps

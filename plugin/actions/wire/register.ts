@@ -1,0 +1,34 @@
+import type { Server } from '@grpc/grpc-js';
+import { addService } from '../../goplugin/services.ts';
+import type { RegisteredAction } from '../contract.ts';
+import { backupItemActions, backupItemActionsV2 } from './backup-item.ts';
+import type { Site } from './call.ts';
+import { deleteItemActions } from './delete-item.ts';
+import { objectStores } from './object-store.ts';
+import { restoreItemActions, restoreItemActionsV2 } from './restore-item.ts';
+
+type OfKind<K extends RegisteredAction['kind']> = Extract<RegisteredAction, { kind: K }>;
+
+/**
+ * Puts a table of actions on the wire. `command` is what Velero starts for every later call: the absolute path of this
+ * executable.
+ */
+export function registerActions(
+  server: Server,
+  actions: readonly RegisteredAction[],
+  site: Site,
+  command: string,
+): void {
+  const plugins = actions.map(({ kind, name }) => ({ command, kind, name }));
+  addService(server, 'generated.PluginLister', {
+    ListPlugins: (_call, reply) => reply(null, { plugins }),
+  });
+  const of = <K extends RegisteredAction['kind']>(kind: K): OfKind<K>[] =>
+    actions.filter((action): action is OfKind<K> => action.kind === kind);
+  addService(server, 'generated.BackupItemAction', backupItemActions(of('BackupItemAction'), site));
+  addService(server, 'v2.BackupItemAction', backupItemActionsV2(of('BackupItemActionV2'), site));
+  addService(server, 'generated.RestoreItemAction', restoreItemActions(of('RestoreItemAction'), site));
+  addService(server, 'v2.RestoreItemAction', restoreItemActionsV2(of('RestoreItemActionV2'), site));
+  addService(server, 'generated.DeleteItemAction', deleteItemActions(of('DeleteItemAction'), site));
+  addService(server, 'generated.ObjectStore', objectStores(of('ObjectStore'), site));
+}
