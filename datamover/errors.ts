@@ -25,6 +25,12 @@ const EXIT_CODES: Record<FailureKind, number> = {
   cancelled: 130,
 };
 
+/** What an exit code of the command says of its failure; the codes that several kinds share say no more than `failed`. */
+export function failureKindOf(exitCode: number | undefined): FailureKind {
+  const kinds = Object.entries(EXIT_CODES) as [FailureKind, number][];
+  return kinds.find(([, code]) => code === exitCode)?.[0] ?? 'failed';
+}
+
 export interface FailureDetails {
   /** What was being done, a verb phrase: `open repository`. */
   operation: string;

@@ -9,6 +9,7 @@ export interface Resumption {
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const EXIT_CODE = 130;
+const PARENT_CHECK_MS = 500;
 
 /**
  * Turns the first Ctrl-C (or SIGTERM, SIGHUP) into an abort: the job puts things in order and ends with exit code 130. The
@@ -31,19 +32,33 @@ export class Interrupt {
     for (const name of SIGNALS) {
       process.on(name, () => {
         if (this.signal.aborted) process.exit(EXIT_CODE);
-        const { operation, subject, hint } = this.#resumption;
-        this.#controller.abort(
-          new DatamoverError({
-            operation,
-            ...(subject === undefined ? {} : { subject }),
-            cause: `stopped by ${name}`,
-            hint,
-            kind: 'cancelled',
-          }),
-        );
-        notice('stopping and putting things in order (once more to stop at once)');
+        this.#stop(name, notice);
       });
     }
+  }
+
+  /** Stops the job as a signal would when the process that started it is gone: nobody is left to hear of it. */
+  followParent(notice: (text: string) => void): void {
+    const parent = process.ppid;
+    const watch = setInterval(() => {
+      if (process.ppid === parent) return;
+      clearInterval(watch);
+      this.#stop('the end of the process that started it', notice);
+    }, PARENT_CHECK_MS).unref();
+  }
+
+  #stop(by: string, notice: (text: string) => void): void {
+    const { operation, subject, hint } = this.#resumption;
+    this.#controller.abort(
+      new DatamoverError({
+        operation,
+        ...(subject === undefined ? {} : { subject }),
+        cause: `stopped by ${by}`,
+        hint,
+        kind: 'cancelled',
+      }),
+    );
+    notice('stopping and putting things in order (once more to stop at once)');
   }
 
   /** The error to report: after a stop whatever was thrown is only the stop's echo. */

@@ -12,6 +12,8 @@ async function main(argv: readonly string[]): Promise<number> {
   let output = new Output({ json: beforeDashes(argv).includes('--json'), verbosity: 1 });
   const interrupt = new Interrupt();
   interrupt.listen((text) => output.note(text));
+  // Set by the agent for its children: after a SIGKILL of the agent nobody else would stop them.
+  if (process.env['DATAMOVER_FOLLOW_PARENT'] === '1') interrupt.followParent((text) => output.note(text));
   try {
     await runProgram(separateProducer(argv), {
       env: process.env,

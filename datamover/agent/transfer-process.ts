@@ -1,0 +1,149 @@
+import { readFile } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
+import { DatamoverError, failureKindOf } from '../errors.ts';
+import { commandFailure, start, type Running } from '../process/spawn.ts';
+
+/** A transfer as a process of its own: the `datamover` command with `--json`. */
+export interface TransferRequest {
+  /** What is being done to what, for messages: `back up`, `shop/db`. */
+  readonly operation: string;
+  readonly subject: string;
+  /** The verb and its arguments. Nothing secret: arguments are seen by everybody on the node. */
+  readonly args: readonly string[];
+  /** The repository, its password and the credentials of the store; paths of keyrings. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Resident bytes at which the transfer is ended, so that it does not take the agent or the node with it. */
+  readonly memoryLimitBytes: number;
+  readonly onProgress?: (progress: TransferProgress) => void;
+  /** What the reader should know though nothing failed. */
+  readonly onNote?: (message: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** Bytes of the volume so far; `totalBytes` once it is known. */
+export interface TransferProgress {
+  readonly bytesDone: number;
+  readonly totalBytes?: number;
+  readonly bytesPerSecond: number;
+}
+
+/** One JSON line of the command, as docs/cli.md describes them. */
+export type Message = Readonly<Record<string, unknown>>;
+
+/** How the command is started: the Node that runs this, and the compiled command beside it. */
+const COMMAND = new URL('../cli/main.js', import.meta.url).pathname;
+/** glibc's thresholds and a small young generation, as bin/datamover sets them. */
+const NODE_ARGS = ['--max-semi-space-size=1'];
+const MALLOC = { MALLOC_TRIM_THRESHOLD_: '134217728', MALLOC_MMAP_THRESHOLD_: '33554432' };
+const MEMORY_CHECK_MS = 1000;
+
+/**
+ * Runs the transfer to its end and gives the summary that the command prints. The child ends with this process, with `signal`
+ * (in order, then by force), and when it outgrows its memory; what it has uploaded is used by the next attempt.
+ */
+export async function runTransfer(request: TransferRequest): Promise<Message> {
+  const limit = new AbortController();
+  const signals = [limit.signal, ...(request.signal === undefined ? [] : [request.signal])];
+  const child = await start({
+    file: process.execPath,
+    args: [...NODE_ARGS, COMMAND, '--json', ...request.args],
+    env: { ...MALLOC, ...request.env, DATAMOVER_FOLLOW_PARENT: '1' },
+    operation: request.operation,
+    subject: request.subject,
+    signal: AbortSignal.any(signals),
+  });
+  const watch = watchMemory(child, request, limit);
+  try {
+    const [summary, { stderr }] = await Promise.all([readLines(child, request), child.finished]);
+    for (const { message } of said(stderr, 'note')) request.onNote?.(String(message));
+    if (summary !== undefined) return summary;
+    throw new DatamoverError({ ...naming(request), cause: 'the transfer ended without a summary' });
+  } catch (error) {
+    if (limit.signal.aborted) throw limit.signal.reason;
+    throw explain(error, request);
+  } finally {
+    clearInterval(watch);
+    await child.stop();
+  }
+}
+
+async function readLines(child: Running, { onProgress }: TransferRequest): Promise<Message | undefined> {
+  let summary: Message | undefined;
+  for await (const line of createInterface({ input: child.stdout })) {
+    const message = parse(line);
+    if (message?.['message_type'] === 'summary') summary = message;
+    else if (message?.['message_type'] === 'status') onProgress?.(progressOf(message));
+  }
+  return summary;
+}
+
+function progressOf(status: Message): TransferProgress {
+  const number = (name: string): number => (typeof status[name] === 'number' ? status[name] : 0);
+  return {
+    bytesDone: Math.max(number('bytes_done'), number('bytes_restored')),
+    bytesPerSecond: number('bytes_per_second'),
+    ...(typeof status['total_bytes'] === 'number' ? { totalBytes: status['total_bytes'] } : {}),
+  };
+}
+
+/** The messages of one type among the lines that the command wrote on standard error. */
+function said(stderr: string, type: string): Message[] {
+  return stderr.split('\n').flatMap((line) => {
+    const message = parse(line);
+    return message?.['message_type'] === type ? [message] : [];
+  });
+}
+
+function parse(line: string): Message | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === 'object' && value !== null
+      ? Object.fromEntries(Object.entries(value))
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function watchMemory(child: Running, request: TransferRequest, limit: AbortController): NodeJS.Timeout {
+  return setInterval(() => {
+    void residentBytes(child.pid).then((bytes) => {
+      if (bytes <= request.memoryLimitBytes) return;
+      const mib = (count: number): string => `${Math.round(count / 2 ** 20)} MiB`;
+      limit.abort(
+        new DatamoverError({
+          ...naming(request),
+          cause: `the transfer took ${mib(bytes)} of memory, its limit is ${mib(request.memoryLimitBytes)}`,
+          hint: 'raise the limit of the agent; what is uploaded is used again',
+          retryable: true,
+        }),
+      );
+    });
+  }, MEMORY_CHECK_MS);
+}
+
+/** 0 for a process that is gone. */
+async function residentBytes(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
+}
+
+/** The command's own sentence, which says more than its exit status. */
+function explain(error: unknown, request: TransferRequest): unknown {
+  const failure = commandFailure(error);
+  if (failure === undefined) return error;
+  const last = said(failure.stderr, 'exit_error').at(-1);
+  if (last !== undefined)
+    return new DatamoverError({
+      ...naming(request),
+      cause: String(last['message']),
+      kind: failureKindOf(failure.status),
+      retryable: failure.status === 11,
+    });
+  // Killed, by the kernel for want of memory or by somebody: another attempt may end well.
+  return new DatamoverError({ ...naming(request), cause: failure, retryable: failure.status === undefined });
+}
+
+function naming({ operation, subject }: TransferRequest): { operation: string; subject: string } {
+  return { operation, subject };
+}
