@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describeCause } from '../../datamover/errors.ts';
 import { startCeph } from './ceph.ts';
+import { startOwnCluster } from './kubernetes.ts';
 import { startMinio } from './minio.ts';
 import { bootOpenZfs } from './openzfs.ts';
 import { startRgw } from './rgw.ts';
@@ -29,6 +30,8 @@ function startServer({ kind, tls }: KeeperRequest): Promise<Server> {
       return startCeph({ own: true });
     case 'openzfs':
       return bootOpenZfs();
+    case 'kubernetes':
+      return startOwnCluster();
   }
 }
 

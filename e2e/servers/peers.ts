@@ -10,7 +10,13 @@ export type PeerName =
   | 'openzfs'
   | 'mke2fs'
   | 'openssl'
-  | 'kernel';
+  | 'kernel'
+  | 'etcd'
+  | 'kube-apiserver'
+  | 'kube-controller-manager'
+  | 'kubectl'
+  | 'snapshot-controller'
+  | 'csi-snapshotter';
 
 export interface Peer {
   readonly name: PeerName;

@@ -3,6 +3,7 @@ import { createConnection } from 'node:net';
 import { text } from 'node:stream/consumers';
 import type { CephEndpoint } from './ceph.ts';
 import type { OpenZfsEndpoint } from './openzfs.ts';
+import type { KubernetesEndpoint } from './kubernetes.ts';
 import type { S3Endpoint } from './s3-server.ts';
 
 /** The socket of the test run's server keeper (global-setup.ts); child processes of jest inherit it. */
@@ -14,6 +15,7 @@ export interface SharedServers {
   rgw: S3Endpoint;
   ceph: CephEndpoint;
   openzfs: OpenZfsEndpoint;
+  kubernetes: KubernetesEndpoint;
 }
 
 export type ServerKind = keyof SharedServers;

@@ -2,6 +2,7 @@ import { DatamoverError } from '../../datamover/errors.ts';
 import { run } from '../../datamover/process/spawn.ts';
 
 const APT = { DEBIAN_FRONTEND: 'noninteractive' };
+const WAIT_FOR_LOCK = ['-o', 'DPkg::Lock::Timeout=600'];
 
 /** The versions of the packages that are installed, by name. */
 async function installedVersions(packages: readonly string[]): Promise<Map<string, string>> {
@@ -28,11 +29,10 @@ export async function installPackages(packages: readonly [string, ...string[]]):
       const cause = `${wanted.join(', ')} not installed, and only root may install packages`;
       throw new DatamoverError({ operation: 'install', subject: packages[0], cause, hint });
     }
-    const lock = ['-o', 'DPkg::Lock::Timeout=600'];
-    await run({ file: 'apt-get', args: [...lock, 'update'], env: APT });
+    await refreshPackageLists();
     await run({
       file: 'apt-get',
-      args: [...lock, 'install', '-y', '--no-install-recommends', ...wanted],
+      args: [...WAIT_FOR_LOCK, 'install', '-y', '--no-install-recommends', ...wanted],
       env: APT,
     });
     versions = await installedVersions(packages);
@@ -40,12 +40,17 @@ export async function installPackages(packages: readonly [string, ...string[]]):
   return versions.get(packages[0]) ?? 'unknown';
 }
 
+/** Fetches what the configured archives hold now. */
+export async function refreshPackageLists(): Promise<void> {
+  await run({ file: 'apt-get', args: [...WAIT_FOR_LOCK, 'update'], env: APT });
+}
+
 /** The base address of the Debian archive that this machine's own apt is configured with. */
 export async function debianArchive(): Promise<string> {
   const known = await archives();
   if (known[0] !== undefined) return known[0];
   // A fresh machine has not fetched any index yet, and does not know where its sources come from.
-  await run({ file: 'apt-get', args: ['-o', 'DPkg::Lock::Timeout=600', 'update'], env: APT });
+  await refreshPackageLists();
   const fetched = await archives();
   if (fetched[0] !== undefined) return fetched[0];
   throw new DatamoverError({ operation: 'find', subject: 'the Debian archive', cause: 'apt knows none' });

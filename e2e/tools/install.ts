@@ -8,7 +8,9 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import { describeCause } from '../../datamover/errors.ts';
 import type { Inventory, Peer, PeerName } from '../servers/peers.ts';
 import { installPackages } from './apt.ts';
+import { installEtcd } from './etcd.ts';
 import { probeKernel } from './kernel.ts';
+import { installKubernetes } from './kubernetes.ts';
 import { installMinio } from './minio.ts';
 import { installOpenZfs } from './openzfs.ts';
 import { installCurrentRestic, installDebianRestic } from './restic.ts';
@@ -33,6 +35,12 @@ const INSTALLERS: Record<PeerName, () => Promise<Installed>> = {
   minio: installMinio,
   rustic: installRustic,
   openzfs: installOpenZfs,
+  etcd: installEtcd,
+  'kube-apiserver': () => installKubernetes('kube-apiserver'),
+  'kube-controller-manager': () => installKubernetes('kube-controller-manager'),
+  kubectl: () => installKubernetes('kubectl'),
+  'snapshot-controller': () => installKubernetes('snapshot-controller'),
+  'csi-snapshotter': () => installKubernetes('csi-snapshotter'),
 };
 
 const target = new URL('inventory.json', import.meta.url);
@@ -48,11 +56,11 @@ for (const [name, install] of Object.entries(INSTALLERS) as [PeerName, () => Pro
     const { file, version } = await install();
     inventory[name] = { name, file, version };
     const seconds = (Date.now() - began) / 1000;
-    console.log(`${name.padEnd(15)} ${version}${seconds < 2 ? '' : ` (${seconds.toFixed(0)} s)`}`);
+    console.log(`${name.padEnd(24)} ${version}${seconds < 2 ? '' : ` (${seconds.toFixed(0)} s)`}`);
   } catch (error) {
     missing += 1;
     inventory[name] = { missing: describeCause(error) };
-    console.log(`${name.padEnd(15)} MISSING: ${describeCause(error)}`);
+    console.log(`${name.padEnd(24)} MISSING: ${describeCause(error)}`);
   }
 }
 
