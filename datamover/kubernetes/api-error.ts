@@ -23,7 +23,13 @@ export type ApiErrorReason =
   /** Given up at the caller's wish. */
   | 'cancelled';
 
-const RETRYABLE: readonly ApiErrorReason[] = ['conflict', 'gone', 'unavailable', 'unreachable', 'unauthorized'];
+const RETRYABLE: readonly ApiErrorReason[] = [
+  'conflict',
+  'gone',
+  'unavailable',
+  'unreachable',
+  'unauthorized',
+];
 
 export class ApiError extends DatamoverError {
   readonly reason: ApiErrorReason;

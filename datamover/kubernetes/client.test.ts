@@ -15,7 +15,13 @@ interface Claim extends KubernetesObject {
 }
 
 const CLAIMS = defineResource<Claim>({
-  ...{ group: '', version: 'v1', kind: 'PersistentVolumeClaim', plural: 'persistentvolumeclaims', namespaced: true },
+  ...{
+    group: '',
+    version: 'v1',
+    kind: 'PersistentVolumeClaim',
+    plural: 'persistentvolumeclaims',
+    namespaced: true,
+  },
 });
 
 const NAMESPACES = defineResource({
@@ -108,7 +114,10 @@ describePeers(KUBERNETES_PEERS, 'Kubernetes client', () => {
   test('says that nobody answers, also in good time when the server hangs', async () => {
     const kubeconfig = cluster.kubeconfig;
     const configuration = loadConfiguration({ kubeconfig });
-    const nowhere = makeClient({ ...configuration, server: 'https://127.0.0.1:1' }, { fieldManager: 'tests' });
+    const nowhere = makeClient(
+      { ...configuration, server: 'https://127.0.0.1:1' },
+      { fieldManager: 'tests' },
+    );
     expect(await reasonOf(nowhere.of(CONFIG_MAPS).list())).toBe('unreachable');
     const stop = AbortSignal.abort();
     expect(await reasonOf(maps.list({ signal: stop }))).toBe('cancelled');
@@ -121,7 +130,9 @@ describePeers(KUBERNETES_PEERS, 'Kubernetes client', () => {
     const again = await maps.apply({ metadata, data: { mine: '3' } });
     expect(again.data).toEqual({ mine: '3' });
     expect(again.metadata.labels).toEqual({ theirs: 'x' });
-    const other = makeClient(loadConfiguration({ kubeconfig: cluster.kubeconfig }), { fieldManager: 'other' });
+    const other = makeClient(loadConfiguration({ kubeconfig: cluster.kubeconfig }), {
+      fieldManager: 'other',
+    });
     const contested = other.of(CONFIG_MAPS).apply({ metadata, data: { mine: '4' } }, { force: false });
     await expect(contested).rejects.toMatchObject({ reason: 'conflict' });
     other.close();

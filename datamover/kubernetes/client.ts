@@ -150,11 +150,19 @@ export class KindClient<T extends KubernetesObject> {
 
   async create(object: T, options: WriteOptions = {}): Promise<Stored<T>> {
     const { namespace, name } = object.metadata;
-    return this.#one({ method: 'POST', body: this.#typed(object), ...options }, 'create', { namespace }, name);
+    return this.#one(
+      { method: 'POST', body: this.#typed(object), ...options },
+      'create',
+      { namespace },
+      name,
+    );
   }
 
   /** Replaces the object; with a `resourceVersion` in it only when it is still that one (else `conflict`). */
-  async update(object: T, options: WriteOptions & { readonly subresource?: string } = {}): Promise<Stored<T>> {
+  async update(
+    object: T,
+    options: WriteOptions & { readonly subresource?: string } = {},
+  ): Promise<Stored<T>> {
     const { namespace, name } = object.metadata;
     const { subresource, signal } = options;
     const place = { namespace, name, subresource };
@@ -247,7 +255,10 @@ export class KindClient<T extends KubernetesObject> {
   ): Promise<Stored<T>> {
     if (request.method !== 'GET') this.#guard();
     const address = this.#address(operation, { ...place });
-    const query = { fieldManager: request.method === 'GET' ? undefined : this.#fieldManager, ...request.query };
+    const query = {
+      fieldManager: request.method === 'GET' ? undefined : this.#fieldManager,
+      ...request.query,
+    };
     const named = subject === undefined ? {} : { subject: this.#subject(place.namespace, subject) };
     return (await this.#transport.request({ ...address, ...request, ...named, query })) as Stored<T>;
   }

@@ -28,7 +28,11 @@ export function withCondition(
   const message = condition.message.slice(0, LONGEST_MESSAGE);
   const previous = known.find(({ type }) => type === condition.type);
   const kept = previous?.status === condition.status ? previous.lastTransitionTime : undefined;
-  const next = { ...condition, message, lastTransitionTime: kept ?? now.toISOString().replace(/\.\d+Z$/, 'Z') };
+  const next = {
+    ...condition,
+    message,
+    lastTransitionTime: kept ?? now.toISOString().replace(/\.\d+Z$/, 'Z'),
+  };
   if (previous === undefined) return [...known, next];
   if (isSame(previous, next)) return known;
   return known.map((other) => (other === previous ? next : other));

@@ -33,8 +33,9 @@ export function secretValues(secret: Secret): ReadonlyMap<string, Buffer> {
 
 /** A ConfigMap's values as text, by key. */
 export function configMapValues(configMap: ConfigMap): ReadonlyMap<string, string> {
-  const binary = Object.entries(configMap.binaryData ?? {}).map(
-    ([key, value]): [string, string] => [key, Buffer.from(value, 'base64').toString('utf8')],
-  );
+  const binary = Object.entries(configMap.binaryData ?? {}).map(([key, value]): [string, string] => [
+    key,
+    Buffer.from(value, 'base64').toString('utf8'),
+  ]);
   return new Map([...binary, ...Object.entries(configMap.data ?? {})]);
 }

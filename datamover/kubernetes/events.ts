@@ -71,7 +71,11 @@ export class EventRecorder {
   /** Tells something of an object; `object` as the server gave it. Never throws. */
   record(object: Stored<KubernetesObject>, type: Event['type'], reason: string, message: string): void {
     if (this.#queued >= LONGEST_QUEUE) return;
-    const told = { type, reason, message: this.#combined(object, type, reason, message.slice(0, LONGEST_MESSAGE)) };
+    const told = {
+      type,
+      reason,
+      message: this.#combined(object, type, reason, message.slice(0, LONGEST_MESSAGE)),
+    };
     this.#queued += 1;
     this.#queue = this.#queue
       .then(() => this.#write(object, told))
@@ -102,7 +106,10 @@ export class EventRecorder {
     const { component, instance } = this.#options;
     const { name, namespace, uid } = object.metadata;
     // Of what belongs to no namespace, events are in the default one.
-    const place = { namespace: namespace ?? 'default', name: nameOf(name, [uid, component, ...Object.values(told)]) };
+    const place = {
+      namespace: namespace ?? 'default',
+      name: nameOf(name, [uid, component, ...Object.values(told)]),
+    };
     const now = new Date().toISOString();
     const event: Event = {
       metadata: place,

@@ -34,7 +34,9 @@ export class Informer<T extends KubernetesObject> {
   /** Begins at once. */
   constructor(client: KindClient<T>, options: InformerOptions<T>) {
     this.#onHandlerFailure = options.onHandlerFailure;
-    this.#indexes = Object.entries(options.indexes ?? {}).map(([name, valuesOf]) => new Index(name, valuesOf));
+    this.#indexes = Object.entries(options.indexes ?? {}).map(
+      ([name, valuesOf]) => new Index(name, valuesOf),
+    );
     const sink: ReflectorSink<T> = {
       replace: (objects) => this.#replace(objects),
       change: (type, object) => {

@@ -92,7 +92,8 @@ async function renew(
     if (isStopped(over.signal)) return;
     try {
       const patience = Math.max(1, claim.remainingMs - claim.durationMs / 3);
-      if (!(await claim.acquireOrRenew(AbortSignal.any([over.signal, AbortSignal.timeout(patience)])))) over.abort();
+      if (!(await claim.acquireOrRenew(AbortSignal.any([over.signal, AbortSignal.timeout(patience)]))))
+        over.abort();
     } catch (error) {
       if (isStopped(over.signal)) return;
       onFailure(error);

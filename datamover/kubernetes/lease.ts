@@ -118,7 +118,10 @@ export class LeaseClaim {
     this.#validUntil = -Infinity;
     if (held === undefined) return;
     const { metadata, spec } = held;
-    const free = { metadata, spec: { ...spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: microTime() } };
+    const free = {
+      metadata,
+      spec: { ...spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: microTime() },
+    };
     try {
       await this.#leases.update(free, { signal });
     } catch (error) {
@@ -140,9 +143,11 @@ export class LeaseClaim {
     if (!renewed && this.#observer.remainingMs(known) > 0) return undefined;
     const transitions = (known.spec?.leaseTransitions ?? 0) + 1;
     const taken = renewed ? {} : { acquireTime: now, leaseTransitions: transitions };
-    return this.#leases.update({ metadata: known.metadata, spec: { ...known.spec, ...mine, ...taken } }, { signal });
+    return this.#leases.update(
+      { metadata: known.metadata, spec: { ...known.spec, ...mine, ...taken } },
+      { signal },
+    );
   }
-
 }
 
 /** The API wants six decimals and refuses three. */

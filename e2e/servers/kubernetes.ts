@@ -138,8 +138,14 @@ function apiServerCommand({ server, etcd, home }: KubernetesEndpoint, port: numb
       ...[`--secure-port=${port}`, `--cert-dir=${home}`, '--endpoint-reconciler-type=none'],
       ...[`--tls-cert-file=${made.server.certFile}`, `--tls-private-key-file=${made.server.keyFile}`],
       ...[`--client-ca-file=${made.caFile}`, '--authorization-mode=Node,RBAC', '--allow-privileged'],
-      ...[`--service-account-key-file=${made.tokenKey}`, `--service-account-signing-key-file=${made.tokenKey}`],
-      ...['--service-account-issuer=https://kubernetes.default.svc', '--service-cluster-ip-range=10.0.0.0/24'],
+      ...[
+        `--service-account-key-file=${made.tokenKey}`,
+        `--service-account-signing-key-file=${made.tokenKey}`,
+      ],
+      ...[
+        '--service-account-issuer=https://kubernetes.default.svc',
+        '--service-cluster-ip-range=10.0.0.0/24',
+      ],
     ],
     ready: async () => {
       const ready = await request(`${server}/readyz`, made);

@@ -19,7 +19,8 @@ export interface GoBuild {
 /** Builds programs of a Go module into the cache. One `go build` for all of them, so that what they share is compiled once. */
 export async function buildGo(build: GoBuild): Promise<CachedTool> {
   const cwd = join(import.meta.dirname, build.module);
-  const go = async (...args: string[]): Promise<string> => (await run({ file: 'go', args, cwd })).stdout.trim();
+  const go = async (...args: string[]): Promise<string> =>
+    (await run({ file: 'go', args, cwd })).stdout.trim();
   const mod = await readFile(join(cwd, 'go.mod'), 'utf8');
   const sum = await readFile(join(cwd, 'go.sum'), 'utf8');
   const version = pinnedVersion(mod, build.versionOf);
