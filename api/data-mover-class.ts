@@ -1,0 +1,44 @@
+import { labelSelector, NAME } from './references.ts';
+import { AGE, column, kind, type ObjectOfKind } from './schema/kind.ts';
+import { boolean, immutable, object, optional, string, withDefault, type TypeOf } from './schema/schema.ts';
+
+const spec = object('Which claims this mover moves.', {
+  mover: immutable(
+    string('Who moves them: `datamover.io` is this software; the volumes of any other are left alone.', {
+      pattern: '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$',
+      maxLength: 253,
+    }),
+  ),
+  default: withDefault(boolean('Whether it moves the claims that no other class asks for.'), false),
+  selector: optional(labelSelector),
+  backupTarget: optional(
+    string(
+      'Where to, if whoever makes the backup does not say: a BackupTarget of the protected namespace.',
+      NAME,
+    ),
+  ),
+});
+
+/**
+ * Who moves what. A claim belongs to the class that its annotation `datamover.io/class` names, else to the first by name whose
+ * selector matches its labels, else to the default; without any class all claims belong to this software.
+ */
+export const dataMoverClass = kind({
+  group: 'datamover.io',
+  version: 'v1alpha1',
+  kind: 'DataMoverClass',
+  plural: 'datamoverclasses',
+  shortNames: ['dmc'],
+  scope: 'Cluster',
+  description: 'Says which data mover moves which claims.',
+  spec,
+  columns: [
+    column('Mover', '.spec.mover'),
+    column('Default', '.spec.default', { type: 'boolean' }),
+    column('Target', '.spec.backupTarget'),
+    AGE,
+  ],
+});
+
+export type DataMoverClass = ObjectOfKind<typeof dataMoverClass>;
+export type DataMoverClassSpec = TypeOf<typeof spec>;

@@ -1,0 +1,28 @@
+import { createHash } from 'node:crypto';
+import { expect, test } from '@jest/globals';
+import { deterministicName, labelValue, transferIdOf } from './derived-names.ts';
+
+const UID = '5f1c6d3e-2b0a-4b61-9f3e-8f9f7b0f9d11';
+
+test('a short name is its own label value, a longer one ends in its hash', () => {
+  const longest = 'a'.repeat(63);
+  expect(labelValue(longest)).toBe(longest);
+  const long = 'b'.repeat(64);
+  const hash = createHash('sha256').update(long).digest('hex');
+  expect(labelValue(long)).toBe('b'.repeat(57) + hash.slice(0, 6));
+});
+
+test('K-10: a transfer id follows from kind and uid alone', () => {
+  expect(transferIdOf('VolumeSnapshotBackup', UID)).toMatch(/^b[0-9a-f]{16}$/);
+  expect(transferIdOf('VolumeSnapshotBackup', UID)).toBe(transferIdOf('VolumeSnapshotBackup', UID));
+  expect(transferIdOf('VolumeSnapshotRestore', UID)).toMatch(/^r[0-9a-f]{16}$/);
+  expect(transferIdOf('VolumeSnapshotBackup', `${UID}0`)).not.toBe(transferIdOf('VolumeSnapshotBackup', UID));
+});
+
+test('K-33: the name of a made object tells owner and subject apart', () => {
+  expect(deterministicName('vsb', UID, 'snapcontent-1')).toMatch(/^vsb-[0-9a-f]{16}$/);
+  expect(deterministicName('vsb', UID, 'snapcontent-1')).toBe(deterministicName('vsb', UID, 'snapcontent-1'));
+  expect(deterministicName('vsb', UID, 'snapcontent-1')).not.toBe(
+    deterministicName('vsb', UID, 'snapcontent-2'),
+  );
+});

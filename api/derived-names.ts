@@ -1,0 +1,26 @@
+import { createHash } from 'node:crypto';
+
+const LONGEST = 63;
+
+/**
+ * A name as the value of a label: 63 characters at most, longer ones end in 6 hexadecimal digits of their SHA-256. Velero shortens so
+ * (`label.GetValidName`), so that its labels and ours can be compared.
+ */
+export function labelValue(name: string): string {
+  if (name.length <= LONGEST) return name;
+  return name.slice(0, LONGEST - 6) + sha256(name).slice(0, 6);
+}
+
+/** The id of the transfer of the object with this UID: the same whoever computes it, and however often. */
+export function transferIdOf(kind: 'VolumeSnapshotBackup' | 'VolumeSnapshotRestore', uid: string): string {
+  return (kind === 'VolumeSnapshotBackup' ? 'b' : 'r') + sha256(uid).slice(0, 16);
+}
+
+/** The name of an object that is made once for an owner and a subject, such as a backup's UID and a volume: `vsb-0123456789abcdef`. */
+export function deterministicName(prefix: string, ownerUid: string, subject: string): string {
+  return `${prefix}-${sha256(`${ownerUid}/${subject}`).slice(0, 16)}`;
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
