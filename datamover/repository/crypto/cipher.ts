@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, randomBytes, timingSafeEqual } from 'node:crypto';
 import { DatamoverError } from '../../errors.ts';
 import type { MasterKey } from '../types.ts';
-import { poly1305 } from './poly1305.ts';
+import { poly1305 } from './openssl.ts';
 
 /**
  * Restic's sealed bytes: `nonce (16) || AES-256-CTR ciphertext || Poly1305-AES tag (16)` (design document, "Keys, Encryption

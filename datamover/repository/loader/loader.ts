@@ -35,7 +35,6 @@ export const READ_LIMITS = { bytes: 4 << 20, gap: 128 << 10 } as const;
 
 const MAX_WORKERS = 4;
 const SLOTS_PER_WORKER = 3;
-const SCRATCH_BYTES = 128;
 
 /**
  * Fetches, checks and decodes ranges of packs in several threads and hands the plain bytes over. Rejects with the first
@@ -79,10 +78,10 @@ class DecoderPool {
     this.#options = options;
     const workers = options.workers ?? Math.min(MAX_WORKERS, availableParallelism());
     const slots = Math.max(workers * SLOTS_PER_WORKER, source.downloads + workers);
-    this.#memory = allocate(workers * SCRATCH_BYTES + slots * 2 * LARGEST_READ);
+    this.#memory = allocate(slots * 2 * LARGEST_READ);
     this.#bytes = Buffer.from(this.#memory.buffer);
     let next = RESERVED;
-    for (let i = 0; i < workers; i++, next += SCRATCH_BYTES) this.#startWorker(next);
+    for (let i = 0; i < workers; i++) this.#startWorker();
     for (let number = 0; number < slots; number++, next += 2 * LARGEST_READ) {
       this.#free.push({ number, input: next, output: next + LARGEST_READ });
     }
@@ -121,8 +120,8 @@ class DecoderPool {
     await Promise.all(this.#exits);
   }
 
-  #startWorker(scratch: number): void {
-    const start: DecoderStart = { memory: this.#memory, key: this.#source.key, scratch };
+  #startWorker(): void {
+    const start: DecoderStart = { memory: this.#memory, key: this.#source.key };
     const worker = new Worker(new URL('./decode-thread.js', import.meta.url), {
       workerData: start,
       resourceLimits: { maxYoungGenerationSizeMb: 2 },

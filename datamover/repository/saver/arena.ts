@@ -14,10 +14,6 @@ const SLAB_BYTES = { grid: 4 << 20, content: 10 << 20, fed: CELL_BYTES } as cons
 const SLABS = { grid: 3, content: 3, fed: 12 } as const;
 /** Where a feeding thread reads its input: with room for what it computes beside. */
 const INPUT_BYTES = CELL_BYTES + (128 << 10);
-/** A thread's scratch area: where the MAC's key (r, s: 32 bytes) and a tag (16 bytes) lie in it. */
-export const SCRATCH_KEY = 0;
-export const SCRATCH_TAG = 64;
-const SCRATCH_BYTES = 128;
 /** Room behind a pack for its encrypted header, 41 bytes a blob. A pack of very small blobs is closed when it is used up. */
 export const HEADER_ROOM = 1 << 20;
 
@@ -37,8 +33,6 @@ export interface Arena {
   readonly cells: readonly number[];
   readonly packs: readonly number[];
   readonly packBytes: number;
-  /** Per worker: see SCRATCH_BYTES. */
-  readonly scratch: readonly number[];
 }
 
 export interface ArenaNeeds {
@@ -62,7 +56,6 @@ export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
   const largestBlob = input === 'content' ? MAX_CHUNK : CELL_BYTES;
   const slabBytes = input === 'cells' ? 0 : SLAB_BYTES[input];
   const packBytes = PACK_BYTES + largestBlob + HEADER_ROOM;
-  const scratch = take(workers, SCRATCH_BYTES);
   const cells = take(input === 'cells' ? workers : 0, CELL_BYTES);
   const slabs = take(input === 'cells' ? 0 : SLABS[input], slabBytes);
   const packs = take(packSlots, packBytes);
@@ -77,6 +70,5 @@ export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
     cells,
     packs,
     packBytes,
-    scratch,
   };
 }

@@ -6,7 +6,6 @@ import { sha256 } from '../id.ts';
 import { newMasterKey } from '../key-file.ts';
 import { decodePackHeader, headerRange, TAIL_LENGTH } from '../pack-header.ts';
 import { noise } from '../testing/bytes.ts';
-import { instantiate } from '../wasm/core.ts';
 import { HEADER_ROOM, layoutArena, PACK_BYTES, type Arena } from './arena.ts';
 import { PackSlot } from './pack-slot.ts';
 
@@ -14,7 +13,7 @@ const key = newMasterKey();
 
 function openSlot(input: 'cells' | 'content' = 'cells'): { arena: Arena; pack: PackSlot; bytes: Buffer } {
   const arena = layoutArena({ workers: 1, packSlots: 2, input });
-  const pack = new PackSlot(arena, instantiate(arena.memory), key, arena.scratch[0] ?? 0);
+  const pack = new PackSlot(arena, key);
   pack.open(1, arena.packs[1] ?? 0);
   return { arena, pack, bytes: Buffer.from(arena.memory.buffer) };
 }
@@ -96,7 +95,6 @@ describe('layoutArena', () => {
         (workers, packSlots, input) => {
           const arena = layoutArena({ workers, packSlots, input });
           const parts = [
-            ...arena.scratch.map((at) => ({ at, length: 128 })),
             ...arena.cells.map((at) => ({ at, length: 1 << 20 })),
             ...arena.slabs.map((at) => ({ at, length: arena.slabBytes })),
             ...arena.packs.map((at) => ({ at, length: arena.packBytes })),

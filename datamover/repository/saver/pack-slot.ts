@@ -1,13 +1,12 @@
-import { createCipheriv, createDecipheriv, createHash, randomFillSync, type Hash } from 'node:crypto';
+import { createHash, randomFillSync, type Hash } from 'node:crypto';
+import { mac, MAC_LENGTH, NONCE_LENGTH } from '../crypto/cipher.ts';
+import { AesCtr } from '../crypto/openssl.ts';
 import { encodePackHeader } from '../pack-header.ts';
 import type { MasterKey, PackedBlob } from '../types.ts';
-import type { Core } from '../wasm/core.ts';
-import { HEADER_ROOM, PACK_BYTES, SCRATCH_KEY, SCRATCH_TAG, type Arena } from './arena.ts';
+import { HEADER_ROOM, PACK_BYTES, type Arena } from './arena.ts';
 
-const NONCE_BYTES = 16;
-const MAC_BYTES = 16;
-/** Ciphers allocate their output: pieces below malloc's mmap threshold are recycled hot (5.5 against 1.1 GiB per CPU-second). */
-const PIECE_BYTES = 128 << 10;
+/** A piece, its ciphertext and what that decrypts to lie in the cache together. */
+const PIECE_BYTES = 64 << 10;
 /** Entries of at most 41 bytes, the header's own seal and length field. */
 const MAX_BLOBS = Math.floor((HEADER_ROOM - 64) / 41);
 const NONCES_AT_ONCE = 256;
@@ -24,10 +23,11 @@ export interface FinishedPack {
 /** A pack growing in one slot of the arena: blobs are encrypted straight into it, and its name is hashed as it grows. */
 export class PackSlot {
   readonly #bytes: Buffer;
-  readonly #core: Core;
   readonly #key: MasterKey;
-  readonly #scratch: number;
-  readonly #nonces = Buffer.alloc(NONCE_BYTES * NONCES_AT_ONCE);
+  readonly #cipher: AesCtr;
+  readonly #decipher: AesCtr;
+  readonly #opened = Buffer.alloc(PIECE_BYTES);
+  readonly #nonces = Buffer.alloc(NONCE_LENGTH * NONCES_AT_ONCE);
   #nextNonce = NONCES_AT_ONCE;
   #slot = -1;
   #start = 0;
@@ -35,13 +35,11 @@ export class PackSlot {
   #blobs: PackedBlob[] = [];
   #hash: Hash = createHash('sha256');
 
-  /** `scratch` is this thread's own area of the arena. */
-  constructor(arena: Arena, core: Core, key: MasterKey, scratch: number) {
+  constructor(arena: Arena, key: MasterKey) {
     this.#bytes = Buffer.from(arena.memory.buffer);
-    this.#core = core;
     this.#key = key;
-    this.#scratch = scratch;
-    this.#bytes.set(key.macR, scratch + SCRATCH_KEY);
+    this.#cipher = new AesCtr(key.encrypt);
+    this.#decipher = new AesCtr(key.encrypt);
   }
 
   get isOpen(): boolean {
@@ -95,45 +93,40 @@ export class PackSlot {
 
   #seal(body: Uint8Array): number {
     const nonceAt = this.#end;
-    const bodyAt = nonceAt + NONCE_BYTES;
+    const bodyAt = nonceAt + NONCE_LENGTH;
     const macAt = bodyAt + body.length;
     const nonce = this.#takeNonce();
     this.#bytes.set(nonce, nonceAt);
     this.#encrypt(nonce, body, bodyAt);
     this.#authenticate(nonce, bodyAt, body.length, macAt);
-    this.#end = macAt + MAC_BYTES;
+    this.#end = macAt + MAC_LENGTH;
     this.#hash.update(this.#bytes.subarray(nonceAt, this.#end));
     return this.#end - nonceAt;
   }
 
   /** Encrypts piece by piece, and decrypts each piece again from where it will be uploaded, while it is in the cache. */
   #encrypt(nonce: Uint8Array, body: Uint8Array, at: number): void {
-    const cipher = createCipheriv('aes-256-ctr', this.#key.encrypt, nonce);
-    const decipher = createDecipheriv('aes-256-ctr', this.#key.encrypt, nonce);
+    this.#cipher.begin(nonce);
+    this.#decipher.begin(nonce);
     for (let from = 0; from < body.length; from += PIECE_BYTES) {
       const plain = body.subarray(from, from + PIECE_BYTES);
-      const sealed = cipher.update(plain);
-      this.#bytes.set(sealed, at + from);
-      release(sealed);
-      const opened = decipher.update(this.#bytes.subarray(at + from, at + from + plain.length));
-      const same = opened.compare(plain) === 0;
-      release(opened);
-      if (!same)
+      const sealed = this.#bytes.subarray(at + from, at + from + plain.length);
+      const opened = this.#opened.subarray(0, plain.length);
+      this.#cipher.update(plain, sealed);
+      this.#decipher.update(sealed, opened);
+      if (opened.compare(plain) !== 0)
         throw new Error(
           'a blob did not decrypt to what was encrypted: this machine computes or remembers wrongly',
         );
     }
   }
 
-  /** Writes the Poly1305-AES MAC of the ciphertext, computed twice. */
+  /** Writes the MAC of the ciphertext, computed twice. */
   #authenticate(nonce: Uint8Array, at: number, length: number, macAt: number): void {
-    const ecb = createCipheriv('aes-128-ecb', this.#key.macK, null);
-    ecb.setAutoPadding(false);
-    this.#bytes.set(ecb.update(nonce), this.#scratch + SCRATCH_KEY + 16);
-    this.#core.poly1305(this.#scratch + SCRATCH_TAG, at, length, this.#scratch + SCRATCH_KEY);
-    this.#bytes.copyWithin(macAt, this.#scratch + SCRATCH_TAG, this.#scratch + SCRATCH_TAG + MAC_BYTES);
-    this.#core.poly1305(this.#scratch + SCRATCH_TAG, at, length, this.#scratch + SCRATCH_KEY);
-    if (this.#core.equal(macAt, this.#scratch + SCRATCH_TAG, MAC_BYTES) === 0) {
+    const sealed = this.#bytes.subarray(at, at + length);
+    this.#bytes.set(mac(this.#key, nonce, sealed), macAt);
+    const written = this.#bytes.subarray(macAt, macAt + MAC_LENGTH);
+    if (written.compare(mac(this.#key, nonce, sealed)) !== 0) {
       throw new Error('a blob got two different MACs: this machine computes or remembers wrongly');
     }
   }
@@ -143,8 +136,8 @@ export class PackSlot {
       randomFillSync(this.#nonces);
       this.#nextNonce = 0;
     }
-    const at = NONCE_BYTES * this.#nextNonce++;
-    return this.#nonces.subarray(at, at + NONCE_BYTES);
+    const at = NONCE_LENGTH * this.#nextNonce++;
+    return this.#nonces.subarray(at, at + NONCE_LENGTH);
   }
 }
 

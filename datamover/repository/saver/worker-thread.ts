@@ -16,8 +16,7 @@ const start = workerData as WorkerStart;
 const { arena, key, number, grid } = start;
 const control = new Control(start.control);
 const core = instantiate(arena.memory);
-const scratch = arena.scratch[number] ?? 0;
-const pack = new PackSlot(arena, core, key, scratch);
+const pack = new PackSlot(arena, key);
 const work = new BlobWork(arena.memory, core, control, openSharedIndex(start.index), start.level);
 const bytes = Buffer.from(arena.memory.buffer);
 

@@ -6,11 +6,8 @@ export interface Core {
   rabinInit(polynomial: bigint): void;
   /** First cut in (from, to], or 0. The 64 bytes before `from` must be readable. */
   rabinFind(from: number, to: number, mask: bigint): number;
-  /** Writes the 16-byte tag of the message; `key` addresses r and s, 32 bytes; the 32 behind them are room to work. */
-  poly1305(tag: number, message: number, length: number, key: number): void;
   /** Bytes from the start known to be zero: a multiple of 64. */
   zeroPrefix(at: number, length: number): number;
-  equal(a: number, b: number, length: number): number;
 }
 
 /** The first bytes of every memory belong to the chunker's tables. */

@@ -1,3 +1,2 @@
 export { rabinInit, rabinFind } from './rabin';
-export { poly1305 } from './poly1305';
-export { zeroPrefix, equal } from './zero';
+export { zeroPrefix } from './zero';
