@@ -25,23 +25,26 @@ export function parseTarget(text: string): { readonly path?: string } {
   return { path };
 }
 
-/** What a pipe takes of an image. */
-export type OutputFormat = 'image' | 'rbd-diff';
+/** What a restore may be asked to be. */
+export type OutputFormat = 'image' | 'rbd-diff' | 'zfs';
 
 export function parseOutputFormat(text: string): OutputFormat {
-  if (text === 'image' || text === 'rbd-diff') return text;
+  if (text === 'image' || text === 'rbd-diff' || text === 'zfs') return text;
   throw new InvalidArgumentError(
-    'Write image (the bytes as they are) or rbd-diff (what rbd import-diff takes).',
+    'Write image (the bytes of a disk), rbd-diff (what rbd import-diff takes) or zfs (a chain of zfs send streams).',
   );
 }
 
 /** What a pipe may deliver. */
-export type InputFormat = 'image' | 'stream' | 'zvol' | 'rbd-diff';
+export type InputFormat = 'image' | 'stream' | 'zvol' | 'zfs' | 'rbd-diff';
+
+const INPUT_FORMATS: readonly InputFormat[] = ['image', 'stream', 'zvol', 'zfs', 'rbd-diff'];
 
 export function parseFormat(text: string): InputFormat {
-  if (text === 'image' || text === 'stream' || text === 'zvol' || text === 'rbd-diff') return text;
+  const format = INPUT_FORMATS.find((known) => known === text);
+  if (format !== undefined) return format;
   throw new InvalidArgumentError(
-    'Write image (the bytes of a disk), zvol (a zfs send of a volume) or rbd-diff (an rbd export-diff), both kept as the disk, or stream (anything else).',
+    'Write image (the bytes of a disk), zvol (a zfs send of a volume) or rbd-diff (an rbd export-diff), all kept as the disk, zfs (any zfs send, kept as it is) or stream (anything else).',
   );
 }
 

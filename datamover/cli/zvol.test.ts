@@ -83,9 +83,7 @@ describe('a zvol through pipes', () => {
       input: fixtureBytes('fs-inc4'),
     });
     expect(status).toBe(1);
-    expect(stderr).toMatch(
-      /the stream of a filesystem, not of a volume \(keep it as a stream: --as stream\)/,
-    );
+    expect(stderr).toMatch(/the stream of a filesystem, not of a volume \(keep it as it is: --as zfs\)/);
     const file = await bench.run(['backup', `file:${bench.path('disk')}`, ...VOLUME]);
     expect(file.stderr).toMatch(/--as zvol is for --stdin and --stdin-command/);
   });

@@ -6,6 +6,7 @@ import type { Compression, Id } from '../repository/types.ts';
 import { openImage } from '../volumes/file/source.ts';
 import { readBaseImage, type BaseImage } from './fed-image.ts';
 import { volumePath, type VolumeFormat, type VolumeName } from './layout.ts';
+import { readChainBase, type ChainBase } from './stream-chain.ts';
 
 export type BackupSource =
   /** An image file or a block device. */
@@ -16,7 +17,9 @@ export type BackupSource =
   | { readonly kind: 'zvol-stream'; readonly input: StreamInput }
   /** What `rbd export-diff` writes, full or from the snap of the backup before: it becomes an image. */
   | { readonly kind: 'rbd-diff'; readonly input: StreamInput }
-  /** Bytes without a grid: a send stream, a dump. */
+  /** A send stream, kept as it is behind those that it builds on. */
+  | { readonly kind: 'zfs-stream'; readonly input: StreamInput }
+  /** Bytes without a grid that nobody looks into: a dump. */
   | { readonly kind: 'stream'; readonly input: StreamInput };
 
 export interface BackupRequest {
@@ -44,6 +47,8 @@ export interface BackupPlan {
   readonly parent: Id | undefined;
   /** What a stream of changes has to fit; the parent, if that is an image. */
   readonly base?: BaseImage;
+  /** What a stream that is kept as it is may build on: the parent's chain. */
+  readonly chain?: ChainBase;
   readonly compression: Compression;
   readonly dryRun: boolean;
   /** Bytes of the volume; unknown for a stream. */
@@ -51,7 +56,8 @@ export interface BackupPlan {
 }
 export async function planBackup(repository: Repository, request: BackupRequest): Promise<BackupPlan> {
   const host = request.host ?? hostname();
-  const format: VolumeFormat = request.source.kind === 'stream' ? 'stream' : 'image';
+  const { kind } = request.source;
+  const format: VolumeFormat = kind === 'stream' || kind === 'zfs-stream' ? 'stream' : 'image';
   const driver = request.source.kind === 'image-file' ? 'file' : 'stdin';
   const parent =
     request.parent === null
@@ -60,6 +66,10 @@ export async function planBackup(repository: Repository, request: BackupRequest)
   const base =
     parent !== undefined && (request.source.kind === 'zvol-stream' || request.source.kind === 'rbd-diff')
       ? await readBaseImage(repository, parent)
+      : undefined;
+  const chain =
+    request.source.kind === 'zfs-stream' && parent !== undefined
+      ? await readChainBase(repository, parent)
       : undefined;
   return {
     volume: request.volume,
@@ -76,6 +86,7 @@ export async function planBackup(repository: Repository, request: BackupRequest)
     time: formatTime(request.time ?? new Date()),
     parent,
     ...(base && { base }),
+    ...(chain && { chain }),
     compression: request.compression ?? 'auto',
     dryRun: request.dryRun ?? false,
     totalBytes: request.source.kind === 'image-file' ? sizeOfImage(request.source.path) : undefined,

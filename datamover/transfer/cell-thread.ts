@@ -1,11 +1,11 @@
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
-import { DatamoverError, describeCause } from '../errors.ts';
 import type { Arena } from '../repository/saver/arena.ts';
 import { CellFeeder } from '../repository/saver/cell-feeder.ts';
 import type { FeederMessage, FeederStart } from '../repository/saver/messages.ts';
 import { readInput, type ByteSink } from '../repository/saver/stream-input.ts';
 import type { CellSink, TouchedCell } from '../volumes/image-patch.ts';
 import type { FedNote, ImageFacts } from './fed-image.ts';
+import { asSentence } from './thread-failure.ts';
 
 /** Makes the cells of an image from a stream of one kind. */
 export interface CellMaker {
@@ -90,13 +90,4 @@ async function feedCells(port: MessagePort, start: FeederStart, make: MakeCells)
     feeder.control.stop();
     send({ kind: 'failed', ...asSentence(error) });
   }
-}
-
-/** An error in the two parts that a message takes; together they are its sentence. */
-function asSentence(error: unknown): { operation: string; cause: string } {
-  if (!(error instanceof DatamoverError))
-    return { operation: 'read the stream', cause: describeCause(error) };
-  const { operation, subject, message } = error;
-  const place = subject === undefined ? operation : `${operation} ${subject}`;
-  return { operation: place, cause: message.slice(place.length + 2) };
 }

@@ -36,7 +36,8 @@ export interface VolumeRecord {
   /** Bytes of the image, or of all streams together. */
   readonly bytes: number;
   readonly image?: { readonly segmentBytes: number; readonly blobBytes: number };
-  readonly streams?: readonly { readonly folder: string; readonly bytes: number }[];
+  /** In the order in which they are received. */
+  readonly streams?: readonly StreamRecord[];
   /** Of an image that a zvol's send stream gave: what an increment must build on. Guids are decimal. */
   readonly zfs?: {
     readonly guid: string;
@@ -52,6 +53,27 @@ export interface VolumeRecord {
     readonly snap?: string;
     /** The snap that it started from; absent after a full one. */
     readonly fromSnap?: string;
+  };
+}
+
+/** One file of the `streams` folder. */
+export interface StreamRecord {
+  readonly folder: string;
+  readonly bytes: number;
+  /** Of a ZFS send stream whose records were read: who it is. Guids are decimal. */
+  readonly zfs?: {
+    readonly guid: string;
+    /** Of the snapshot that the stream builds on; absent after a full one. */
+    readonly fromGuid?: string;
+    /** `pool/dataset@snapshot`, where it was sent. */
+    readonly snapshot: string;
+    readonly content: 'filesystem' | 'zvol';
+    /** When the snapshot was made, RFC 3339. */
+    readonly created?: string;
+    /** What the stream needs of its receiver; `raw` is one that stays encrypted. */
+    readonly features: readonly string[];
+    /** Of a full stream that was merged from others in the repository: how many. */
+    readonly merged?: number;
   };
 }
 

@@ -17,6 +17,7 @@ import type { VolumeFormat, VolumeName } from './layout.ts';
 import { packSource } from './pack-source.ts';
 import { PROGRESS_INTERVAL_MS, type Progress, type TransferOptions } from './progress.ts';
 import { orderedReads, scatteredReads } from './restore-reads.ts';
+import { checkForm, chooseStream } from './stream-choice.ts';
 import { VolumeReader } from './volume-reader.ts';
 
 export type RestoreTarget = { readonly kind: 'file'; readonly path: string } | PipeRequest;
@@ -37,6 +38,10 @@ export interface RestoreRequest {
   readonly verify?: boolean;
   /** Overwrite a file that exists. */
   readonly force?: boolean;
+  /** Refuses a backup that is not kept so: as an image, or as a chain of ZFS send streams. */
+  readonly as?: 'image' | 'zfs';
+  /** Of a chain, one stream alone: its number (0 is the full one) or the guid of its snapshot. */
+  readonly stream?: string;
 }
 
 export interface RestorePlan {
@@ -48,6 +53,8 @@ export interface RestorePlan {
   readonly target: ({ readonly kind: 'file' } & { readonly file: TargetPlan }) | PipeRequest;
   readonly sparse: boolean;
   readonly verify: boolean;
+  /** The number of the one stream that is restored; undefined for the whole volume. */
+  readonly stream: number | undefined;
 }
 
 export interface RestoreSummary {
@@ -86,16 +93,20 @@ export async function planRestore(repository: Repository, request: RestoreReques
       kind: 'usage',
     });
   }
+  checkForm(record, snapshotId, request.as);
+  const stream = request.stream === undefined ? undefined : chooseStream(record, snapshotId, request.stream);
+  const bytes = stream?.bytes ?? record.bytes;
   return {
     snapshotId,
     time: snapshot.time,
     volume: record.volume,
     format: record.format,
-    totalBytes: record.bytes,
+    totalBytes: bytes,
+    stream: stream?.number,
     target:
       target.kind === 'stdout'
         ? target
-        : { kind: 'file', file: await planTarget(target.path, record.bytes, request.force ?? false) },
+        : { kind: 'file', file: await planTarget(target.path, bytes, request.force ?? false) },
     sparse: request.sparse ?? true,
     verify: request.verify ?? false,
   };
@@ -115,7 +126,8 @@ export async function executeRestore(
   );
   const tally = new Tally(plan.totalBytes, options.onProgress);
   try {
-    if (plan.target.kind === 'stdout') await restoreToPipe(repository, volume, plan.target, tally, options);
+    if (plan.target.kind === 'stdout')
+      await restoreToPipe(repository, volume, plan.stream, plan.target, tally, options);
     else await restoreToFile(repository, volume, plan, plan.target.file, tally, options);
   } finally {
     tally.stop();
@@ -126,6 +138,7 @@ export async function executeRestore(
 async function restoreToPipe(
   repository: Repository,
   volume: VolumeReader,
+  stream: number | undefined,
   { fd, as }: PipeRequest,
   tally: Tally,
   options: TransferOptions,
@@ -134,7 +147,7 @@ async function restoreToPipe(
   const write = (bytes: Uint8Array): Promise<void> => pipe.write(bytes, options.signal);
   const diff = as === 'rbd-diff' ? new FullDiff(volume.record.bytes, write) : undefined;
   const reads = async function* (): AsyncGenerator<PackRead> {
-    for await (const file of volume.files()) yield* orderedReads(repository, file);
+    for await (const file of volume.files(stream)) yield* orderedReads(repository, file);
   };
   await loadReads(packSource(repository), reads(), {
     ...pickOptions(options),
@@ -178,7 +191,7 @@ async function restoreToFile(
     const isZero = (id: Id, length: number): boolean => zeroIds.get(id) === length;
     const skipZeros = plan.sparse && target.startsAsZeros;
     const reads = async function* (): AsyncGenerator<PackRead> {
-      for await (const content of volume.files()) {
+      for await (const content of volume.files(plan.stream)) {
         const scattered = scatteredReads(repository, content, isZero);
         for (const zero of scattered.zeros) {
           if (!skipZeros) await target.writeZeros(zero.position, zero.length);
@@ -200,7 +213,7 @@ async function restoreToFile(
     await target.sync();
     if (plan.verify) {
       forgetPages(target.fd);
-      await verify(repository, volume, target.fd, file.path, options.signal);
+      await verify(repository, volume, plan.stream, target.fd, file.path, options.signal);
     }
     await target.close();
   } catch (error) {
@@ -228,12 +241,13 @@ function piecesByPosition(packRead: PackRead): { position: number; from: number;
 async function verify(
   repository: Repository,
   volume: VolumeReader,
+  stream: number | undefined,
   fd: number,
   path: string,
   signal?: AbortSignal,
 ): Promise<void> {
   let buffer = Buffer.alloc(CELL_BYTES);
-  for await (const file of volume.files()) {
+  for await (const file of volume.files(stream)) {
     let position = file.position;
     for (const id of file.content) {
       signal?.throwIfAborted();

@@ -15,6 +15,7 @@ import { encodeTree, fileNode, folderNode, type TreeNode } from '../repository/t
 import { openImage } from '../volumes/file/source.ts';
 import type { BackupPlan } from './backup-plan.ts';
 import { cellsToRead } from './cells.ts';
+import { saveChain } from './chain-backup.ts';
 import { ContentList } from './content-list.ts';
 import type { FedImage, ImageFacts } from './fed-image.ts';
 import { ImageTree } from './image-tree.ts';
@@ -58,8 +59,10 @@ export async function saveContent(
       return saveZvolStream(repository, session, plan, source.input, options, started);
     case 'rbd-diff':
       return saveDiffStream(repository, session, plan, source.input, options, started);
+    case 'zfs-stream':
+      return saveZfsStream(repository, session, plan, source.input, options, started);
     case 'stream':
-      return saveSendStream(session, plan, source.input, options, started);
+      return savePlainStream(session, plan, source.input, options, started);
   }
 }
 
@@ -176,7 +179,32 @@ async function imageFolder(session: BackupSession, bytes: number, content: Conte
   return folderNode(IMAGE_FOLDER, await tree.finish());
 }
 
-async function saveSendStream(
+async function saveZfsStream(
+  repository: Repository,
+  session: BackupSession,
+  plan: BackupPlan,
+  input: StreamInput,
+  options: TransferOptions,
+  started: number,
+): Promise<SavedContent> {
+  const { streams, folder, counters, keptBytes } = await saveChain(
+    repository,
+    session,
+    input,
+    plan.chain,
+    saveOptions(session, options),
+    (save) => watch(save, options, started),
+  );
+  const bytes = streams.reduce((sum, stream) => sum + stream.bytes, 0);
+  return {
+    record: { schema: 1, volume: plan.volume, format: 'stream', driver: plan.driver, bytes, streams },
+    folder,
+    counters: { ...counters, duplicate: counters.duplicate + keptBytes },
+    holeBytes: 0,
+  };
+}
+
+async function savePlainStream(
   session: BackupSession,
   plan: BackupPlan,
   input: StreamInput,

@@ -72,8 +72,12 @@ export class VolumeReader {
     return new VolumeReader(repository, id, root, decodeVolumeRecord(Buffer.concat(parts), id), signal);
   }
 
-  /** The volume's files in order; each tree is loaded when it is its turn. */
-  async *files(): AsyncGenerator<ContentFile> {
+  /** The volume's files in order; each tree is loaded when it is its turn. `stream`: that one alone, from position 0. */
+  async *files(stream?: number): AsyncGenerator<ContentFile> {
+    if (stream !== undefined) {
+      yield await this.#streamFile(stream);
+      return;
+    }
     const image = this.record.format === 'image';
     const folders = await this.#folder(this.#root, image ? IMAGE_FOLDER : STREAMS_FOLDER);
     const name = image ? SEGMENT_FILE : STREAM_FILE;
@@ -102,6 +106,28 @@ export class VolumeReader {
     if (position !== this.record.bytes) {
       throw this.#damaged(`its files have ${position} bytes, ${VOLUME_FILE} says ${this.record.bytes}`);
     }
+  }
+
+  async #streamFile(number: number): Promise<ContentFile> {
+    const folder = (await this.streamFolders())[number];
+    const bytes = this.record.streams?.[number]?.bytes;
+    const nodes = folder === undefined ? [] : await this.#load(folder);
+    const file = nodes.find(({ name, type }) => name === STREAM_FILE && type === 'file');
+    if (folder === undefined || file === undefined || (file.size ?? 0) !== bytes) {
+      throw this.#damaged(`its stream ${number} is not what ${VOLUME_FILE} says`);
+    }
+    const path = `${STREAMS_FOLDER}/${folder.name}/${STREAM_FILE}`;
+    return { path, position: 0, bytes, content: file.content ?? [] };
+  }
+
+  /** The folders of a volume's streams, in order. */
+  async streamFolders(): Promise<readonly TreeNode[]> {
+    const folders = await this.#folder(this.#root, STREAMS_FOLDER);
+    const recorded = this.record.streams ?? [];
+    if (folders.length !== recorded.length || recorded.some(({ folder }, i) => folders[i]?.name !== folder)) {
+      throw this.#damaged(`its folder ${STREAMS_FOLDER} is not what ${VOLUME_FILE} says`);
+    }
+    return folders;
   }
 
   async #folder(nodes: readonly TreeNode[], name: string): Promise<readonly TreeNode[]> {

@@ -34,15 +34,18 @@ Examples:
     datamover backup file:/var/lib/vm/disk.img --volume shop/db
     datamover backup file:/dev/zvol/tank/pvc-1 --volume shop/db --tag nightly
   What a program prints; if the program fails, there is no backup:
-    datamover backup --volume shop/files --as stream --stdin-command zfs send -w tank/files@monday
+    datamover backup --volume shop/dump --as stream --stdin-command pg_dumpall
   What comes through a pipe (whether its producer failed cannot be seen here: prefer --stdin-command):
-    zfs send tank/files@monday | datamover backup --stdin --as stream --volume shop/files
+    pg_dumpall | datamover backup --stdin --as stream --volume shop/dump
   A zvol, first whole, then what changed since its last backup; each backup is its whole disk:
     datamover backup --volume shop/db --as zvol --stdin-command zfs send tank/db@monday
     datamover backup --volume shop/db --as zvol --stdin-command zfs send -i @monday tank/db@tuesday
   An RBD image in the same way (its snaps are told apart by their names alone):
     datamover backup --volume shop/db --as rbd-diff --stdin-command rbd export-diff rbd/db@monday -
     datamover backup --volume shop/db --as rbd-diff --stdin-command rbd export-diff --from-snap monday rbd/db@tuesday -
+  A dataset, or any other send stream, kept as it is; each backup holds the full stream and all increments up to its own:
+    datamover backup --volume shop/files --as zfs --stdin-command zfs send -L -c tank/files@monday
+    datamover backup --volume shop/files --as zfs --stdin-command zfs send -L -c -i @monday tank/files@tuesday
 
 An image is cut on a fixed grid and restores to a disk; a stream is cut where its content suggests it and comes back as it was.
 Backups are whole: any of them can be forgotten without harm to the others. A stopped backup leaves what it has uploaded; the
@@ -58,7 +61,7 @@ export const verb: Verb = {
       .option('--stdin-command', 'run a program and read the volume from its output')
       .option(
         '--as <format>',
-        'what standard input or the program delivers: image, zvol, rbd-diff or stream',
+        'what standard input or the program delivers: image, zvol, zfs, rbd-diff or stream',
         parseFormat,
       )
       .option('--tag <tag[,tag...]>', 'add tags (may be repeated)', collectTags)
@@ -148,6 +151,7 @@ function hostFrom(env: NodeJS.ProcessEnv): string {
 const SOURCES = {
   image: 'image-stream',
   zvol: 'zvol-stream',
+  zfs: 'zfs-stream',
   'rbd-diff': 'rbd-diff',
   stream: 'stream',
 } as const;
@@ -171,7 +175,12 @@ function readSource(source: readonly string[], options: BackupOptions): BackupRe
     throw usage('backup', '--stdin and --stdin-command exclude each other');
   }
   if (as === undefined)
-    throw usage('backup', 'the format is not given', undefined, 'use --as image, zvol, rbd-diff or stream');
+    throw usage(
+      'backup',
+      'the format is not given',
+      undefined,
+      'use --as image, zvol, zfs, rbd-diff or stream',
+    );
   const kind = SOURCES[as];
   if (stdin === true) {
     if (source.length > 0) throw usage('backup', `${source.join(' ')} does not go together with --stdin`);

@@ -9,11 +9,17 @@ export const MAX_CHUNK = 8 << 20;
 export const PACK_BYTES = 16 << 20;
 
 /** A slab must hold a largest blob that began in the one before, and fresh input: else the reader only copies. */
-const SLAB_BYTES = { grid: 4 << 20, content: 10 << 20, fed: CELL_BYTES } as const;
+const SLAB_BYTES = { grid: 4 << 20, content: 10 << 20, watched: 10 << 20, fed: CELL_BYTES } as const;
 /** Cells that are fed wait for their base in a slab each: so many requests for it are under way at once. */
-const SLABS = { grid: 3, content: 3, fed: 12 } as const;
-/** Where a feeding thread reads its input: with room for what it computes beside. */
-const INPUT_BYTES = CELL_BYTES + (128 << 10);
+const SLABS = { grid: 3, content: 3, watched: 3, fed: 12 } as const;
+/** What a thread of the caller's has for itself: a feeding one reads its input there, with room for what it computes beside. */
+const INPUT_BYTES = {
+  cells: 0,
+  grid: 0,
+  content: 0,
+  watched: 128 << 10,
+  fed: CELL_BYTES + (128 << 10),
+} as const;
 /** Room behind a pack for its encrypted header, 41 bytes a blob. A pack of very small blobs is closed when it is used up. */
 export const HEADER_ROOM = 1 << 20;
 
@@ -26,7 +32,7 @@ export interface Arena {
   /** Input of a stream: addresses of slabs that the reader fills one after the other; empty for cells. */
   readonly slabs: readonly number[];
   readonly slabBytes: number;
-  /** A feeding thread's own, of INPUT_BYTES; 0 where there is none. */
+  /** A feeding or watching thread's own, of INPUT_BYTES; 0 where there is none. */
   readonly input: number;
   readonly inputBytes: number;
   /** Where each worker reads its cells; empty for a stream. */
@@ -39,10 +45,10 @@ export interface ArenaNeeds {
   readonly workers: number;
   readonly packSlots: number;
   /**
-   * Cells of a file or device that workers read themselves, a stream cut on the grid or by its content, or cells that a
-   * thread makes of something else.
+   * Cells of a file or device that workers read themselves, a stream cut on the grid or by its content (watched: by a thread
+   * that reads it, too), or cells that a thread makes of something else.
    */
-  readonly input: 'cells' | 'grid' | 'content' | 'fed';
+  readonly input: 'cells' | 'grid' | 'content' | 'watched' | 'fed';
 }
 
 export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
@@ -53,13 +59,13 @@ export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
       next += (bytes + 63) & ~63;
       return at;
     });
-  const largestBlob = input === 'content' ? MAX_CHUNK : CELL_BYTES;
+  const largestBlob = input === 'content' || input === 'watched' ? MAX_CHUNK : CELL_BYTES;
   const slabBytes = input === 'cells' ? 0 : SLAB_BYTES[input];
   const packBytes = PACK_BYTES + largestBlob + HEADER_ROOM;
   const cells = take(input === 'cells' ? workers : 0, CELL_BYTES);
   const slabs = take(input === 'cells' ? 0 : SLABS[input], slabBytes);
   const packs = take(packSlots, packBytes);
-  const inputBytes = input === 'fed' ? INPUT_BYTES : 0;
+  const inputBytes = INPUT_BYTES[input];
   const [inputAt = 0] = take(inputBytes > 0 ? 1 : 0, inputBytes);
   return {
     memory: allocate(next - RESERVED),

@@ -28,6 +28,8 @@ export interface ReaderStart {
   readonly input: StreamInput;
   /** Content-defined cuts need the repository's polynomial; the grid cuts every CELL_BYTES. */
   readonly cut: { readonly kind: 'content'; readonly polynomial: string } | { readonly kind: 'grid' };
+  /** For a thread of the caller's. */
+  readonly data?: unknown;
 }
 
 /** What a thread that makes cells is started with; `data` is its own. */
@@ -57,6 +59,8 @@ export type WorkerMessage =
 export type ReaderMessage =
   /** The program that is being read, for as long as the thread lives. */
   | { readonly kind: 'producer'; readonly pid: number }
+  /** What a thread of the caller's has to say to whoever started it. */
+  | { readonly kind: 'note'; readonly note: unknown }
   | { readonly kind: 'end'; readonly bytes: number; readonly blobs: number }
   | { readonly kind: 'failed'; readonly operation: string; readonly cause: string };
 
@@ -69,6 +73,4 @@ export type FeederMessage =
       readonly slab: number;
       readonly address: number;
       readonly missing: readonly { readonly from: number; readonly to: number }[];
-    }
-  /** What the thread has to say to whoever started it. */
-  | { readonly kind: 'note'; readonly note: unknown };
+    };

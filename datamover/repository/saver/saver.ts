@@ -97,6 +97,26 @@ export function saveStream(
   return job.run(ended);
 }
 
+/** A thread of the caller's that reads a stream before it is cut by its content, and may refuse it: see ReaderStart. */
+export interface StreamWatch {
+  readonly script: URL;
+  /** For the thread, as ReaderStart.data. */
+  readonly data: unknown;
+  readonly onNote: (note: unknown) => void;
+}
+
+/** Saves a stream that a thread of the caller's watches. */
+export function saveWatched(
+  sink: PackSink,
+  input: StreamInput,
+  watch: StreamWatch,
+  options: SaveOptions,
+): Save {
+  const job = new Job(sink, options, workerCount(options), 'watched');
+  job.startWorkers();
+  return job.run(job.startReader(input, { kind: 'content', polynomial: sink.polynomial }, watch));
+}
+
 /** A thread of the caller's that makes cells out of an input, with a CellFeeder. */
 export interface CellFeed {
   readonly script: URL;
@@ -168,11 +188,18 @@ class Job {
   }
 
   /** The answer gives the stream's totals once it has ended. */
-  startReader(input: StreamInput, cut: ReaderStart['cut']): () => { bytes: number; blobs: number } {
-    const start: ReaderStart = { arena: this.#arena, control: this.control.handle, input, cut };
+  startReader(
+    input: StreamInput,
+    cut: ReaderStart['cut'],
+    watch?: StreamWatch,
+  ): () => { bytes: number; blobs: number } {
+    const data = watch?.data;
+    const start: ReaderStart = { arena: this.#arena, control: this.control.handle, input, cut, data };
+    const script = watch?.script ?? new URL('./reader-thread.js', import.meta.url);
     let totals = { bytes: 0, blobs: 0 };
-    this.#threads.start<ReaderMessage>(new URL('./reader-thread.js', import.meta.url), start, (message) => {
+    this.#threads.start<ReaderMessage>(script, start, (message) => {
       if (message.kind === 'producer') this.#endWithUs(message.pid);
+      else if (message.kind === 'note') watch?.onNote(message.note);
       else totals = message;
     });
     this.#input = input;

@@ -16,6 +16,7 @@ export type SendRecord =
   | SpillRecord
   | ObjectRangeRecord
   | RedactRecord
+  | UnknownRecord
   | EndRecord;
 
 export type RecordType = SendRecord['type'];
@@ -30,6 +31,8 @@ export interface BeginRecord extends AnyRecord {
   readonly bigEndian: boolean;
   readonly content: 'zvol' | 'filesystem';
   readonly features: ReadonlySet<StreamFeature>;
+  /** The bits of features that this version has no name for. */
+  readonly unknownFeatures: readonly number[];
   readonly featureFlags: number;
   /** The snapshot's guid, decimal; `zfs get guid` shows the same. */
   readonly toGuid: string;
@@ -106,6 +109,12 @@ export interface RedactRecord extends AnyRecord {
   readonly length: number;
 }
 
+/** A kind of record that this version has no name for: only what keeps streams as they are takes it. */
+export interface UnknownRecord extends AnyRecord {
+  readonly type: 'UNKNOWN';
+  readonly number: number;
+}
+
 export interface EndRecord extends AnyRecord {
   readonly type: 'END';
 }
@@ -146,16 +155,26 @@ export function byteOrder(header: DataView): 'little' | 'big' {
   );
 }
 
+/**
+ * What to do with features and kinds of records that this version does not know: refuse them, or tell them apart by the lengths
+ * that every header declares (`drr_payloadlen`), which the next header's checksum proves.
+ */
+export type UnknownParts = 'refuse' | 'pass';
+
 /** Decodes one header after the other; keeps what all of them must agree on. */
 export class RecordDecoder {
   readonly #little: boolean;
+  readonly #unknown: UnknownParts;
   #header: DataView;
   #at = 0;
+  /** Whether the stream has features that this version does not know. */
+  #foreign = false;
   #guidLow = 0;
   #guidHigh = 0;
 
-  constructor(bigEndian: boolean) {
+  constructor(bigEndian: boolean, unknown: UnknownParts = 'refuse') {
     this.#little = !bigEndian;
+    this.#unknown = unknown;
     this.#header = new DataView(new ArrayBuffer(0));
   }
 
@@ -165,14 +184,25 @@ export class RecordDecoder {
     return NAMES[number] ?? `type ${number}`;
   }
 
+  get foreign(): boolean {
+    return this.#foreign;
+  }
+
   decode(header: DataView, at: number): SendRecord {
     this.#header = header;
     this.#at = at;
     const number = this.#u32(0);
     const type = NAMES[number];
-    if (type === undefined) throw new Refusal(`a record of type ${number} is unknown to this version`);
+    if (type === undefined) {
+      if (this.#unknown === 'pass')
+        return { type: 'UNKNOWN', number, payloadBytes: limited(this.#u32(4), MAX_BLOCK) };
+      throw new Refusal(`a record of type ${number} is unknown to this version`);
+    }
     const record = this.#body(type);
     const declared = this.#u32(4);
+    if (record.type === 'BEGIN') this.#foreign = record.unknownFeatures.length > 0;
+    // What an unknown feature makes of a record is known to its writer alone.
+    if (declared !== 0 && this.#foreign) return { ...record, payloadBytes: limited(declared, MAX_BLOCK) };
     if (declared !== 0 && declared !== record.payloadBytes) {
       throw damaged(`its header announces ${declared} bytes where its kind has ${record.payloadBytes}`);
     }
@@ -280,7 +310,7 @@ export class RecordDecoder {
     if (version >> 32n !== 0n) throw new Refusal('its version is unknown to this version');
     const featureFlags = Number(version >> 2n);
     const { features, unknown } = decodeFeatures(featureFlags);
-    if (unknown.length > 0) {
+    if (unknown.length > 0 && this.#unknown === 'refuse') {
       throw new Refusal(
         `it uses features that are unknown to this version (flags ${unknown.join(', ')})`,
         'a newer version may know them',
@@ -311,6 +341,7 @@ export class RecordDecoder {
       bigEndian: !this.#little,
       content: set === 3 ? 'zvol' : 'filesystem',
       features,
+      unknownFeatures: unknown,
       featureFlags,
       toGuid: String(this.#u64(40)),
       fromGuid: from === 0n ? undefined : String(from),

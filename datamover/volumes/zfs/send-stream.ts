@@ -1,6 +1,13 @@
 import { DatamoverError } from '../../errors.ts';
 import { Fletcher4, type ChecksumMemory } from './fletcher4.ts';
-import { byteOrder, END_CHECKSUM_AT, HEADER_BYTES, RecordDecoder, type SendRecord } from './record.ts';
+import {
+  byteOrder,
+  END_CHECKSUM_AT,
+  HEADER_BYTES,
+  RecordDecoder,
+  type SendRecord,
+  type UnknownParts,
+} from './record.ts';
 import { damaged, Refusal } from '../refusal.ts';
 
 /** Who gets the records. What it throws as a Refusal is reported with the record's number and place. */
@@ -24,6 +31,7 @@ const OPERATION = 'read ZFS send stream';
 export class SendStream {
   readonly #handler: SendStreamHandler;
   readonly #memory: ChecksumMemory | undefined;
+  readonly #unknown: UnknownParts;
   /** A header that chunks cut in two. */
   readonly #header = new Uint8Array(HEADER_BYTES);
   #headerFill = 0;
@@ -40,9 +48,10 @@ export class SendStream {
   #name = '';
   #failure: Error | undefined;
 
-  constructor(handler: SendStreamHandler, memory?: ChecksumMemory) {
+  constructor(handler: SendStreamHandler, memory?: ChecksumMemory, unknown: UnknownParts = 'refuse') {
     this.#handler = handler;
     this.#memory = memory;
+    this.#unknown = unknown;
   }
 
   /** Bytes and records so far. */
@@ -125,7 +134,7 @@ export class SendStream {
     if (first) {
       const bigEndian = byteOrder(new DataView(view.buffer, view.byteOffset + at, HEADER_BYTES)) === 'big';
       this.#checksum = new Fletcher4(bigEndian, this.#memory);
-      this.#decoder = new RecordDecoder(bigEndian);
+      this.#decoder = new RecordDecoder(bigEndian, this.#unknown);
     }
     const checksum = this.#checksum;
     const decoder = this.#decoder;
@@ -135,7 +144,14 @@ export class SendStream {
     const endRight = this.#name !== 'END' || checksum.matches(bytes, at + END_CHECKSUM_AT);
     const right = checksum.addHeader(bytes, at);
     // BEGIN has no checksum of its own: the snapshot's name may be there.
-    if (!first && !right) throw damaged('the checksum of the stream up to here is wrong');
+    if (!first && !right) {
+      throw decoder.foreign
+        ? new Refusal(
+            'its records cannot be told apart: it has features that are unknown to this version, and a checksum does not fit',
+            'if the stream is sound, --as stream keeps it without a look inside',
+          )
+        : damaged('the checksum of the stream up to here is wrong');
+    }
     if (!endRight) throw damaged('the checksum of the whole stream is wrong');
     const record = decoder.decode(view, at);
     if (first !== (record.type === 'BEGIN')) throw damaged(first ? 'it is not BEGIN' : 'it begins again');

@@ -174,7 +174,7 @@ describe('ZvolImage', () => {
   });
 
   test.each([
-    ['fs-inc4', /the stream of a filesystem, not of a volume \(keep it as a stream: --as stream\)/],
+    ['fs-inc4', /the stream of a filesystem, not of a volume \(keep it as it is: --as zfs\)/],
     ['enc-vol-inc1-w', /it is a raw stream \(zfs send -w\): its blocks are encrypted/],
   ])('the stream %s is refused as an image', (id, message) => {
     expect(() => applyStream(fixtureBytes(id))).toThrow(message);

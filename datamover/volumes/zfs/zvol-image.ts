@@ -37,7 +37,7 @@ const DATA = 1;
 const PROPERTIES = 2;
 const TYPES: Readonly<Record<number, number>> = { [DATA]: 23, [PROPERTIES]: 24 };
 
-const AS_STREAM = 'keep it as a stream: --as stream';
+const AS_STREAM = 'keep it as it is: --as zfs';
 
 /** Makes the cells of an image from a zvol's send stream, full or incremental; handler of a SendStream. */
 export class ZvolImage implements SendStreamHandler {
@@ -100,6 +100,7 @@ export class ZvolImage implements SendStreamHandler {
       case 'SPILL':
       case 'OBJECT_RANGE':
       case 'REDACT':
+      case 'UNKNOWN':
         throw new Refusal('no plain stream of a volume has such a record', AS_STREAM);
       case 'END':
         this.#finish();

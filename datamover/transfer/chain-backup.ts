@@ -1,0 +1,128 @@
+import { DatamoverError } from '../errors.ts';
+import type { BackupSession } from '../repository/backup-session.ts';
+import { toBytes } from '../repository/id.ts';
+import type { Repository } from '../repository/repository.ts';
+import {
+  saveWatched,
+  type Save,
+  type SaveCounters,
+  type SaveOptions,
+  type StreamInput,
+} from '../repository/saver/saver.ts';
+import { decodeTree, encodeTree, fileNode, folderNode, type TreeNode } from '../repository/tree.ts';
+import type { Id } from '../repository/types.ts';
+import type { ChainGuids, StreamFacts } from '../volumes/zfs/stream-facts.ts';
+import { ContentList } from './content-list.ts';
+import { STREAM_FILE, streamFolder, STREAMS_FOLDER } from './layout.ts';
+import {
+  describeStream,
+  keptStreams,
+  LONGEST_CHAIN,
+  type ChainBase,
+  type ChainStream,
+} from './stream-chain.ts';
+
+export interface SendThreadData {
+  readonly base: ChainGuids | undefined;
+}
+
+/** What became of a send stream: a chain that is whole. */
+export interface SavedChain {
+  /** The kept streams of the base, then the new one. */
+  readonly streams: readonly ChainStream[];
+  /** The `streams` folder. */
+  readonly folder: TreeNode;
+  readonly counters: SaveCounters;
+  /** Bytes of the kept streams: named again, not read. */
+  readonly keptBytes: number;
+}
+
+/**
+ * Saves a send stream as it is behind the streams that it builds on, which are named by the trees of the base. `watch` waits
+ * for the save.
+ */
+export async function saveChain(
+  repository: Repository,
+  session: BackupSession,
+  input: StreamInput,
+  base: ChainBase | undefined,
+  options: Omit<SaveOptions, 'onBlobs'>,
+  watch: (save: Save) => Promise<{ readonly bytes: number }>,
+): Promise<SavedChain> {
+  const content = new ContentList();
+  let facts: StreamFacts | undefined;
+  const save = saveWatched(
+    session,
+    input,
+    {
+      script: new URL('./send-thread.js', import.meta.url),
+      data: {
+        base: base && { name: base.name, guids: base.streams.map(({ zfs }) => zfs.guid) },
+      } satisfies SendThreadData,
+      onNote: (note) => {
+        facts = note as StreamFacts;
+      },
+    },
+    {
+      ...options,
+      onBlobs: ({ places, ids }) =>
+        places.forEach((place, i) => content.set(place, ids.subarray(i * 32, i * 32 + 32))),
+    },
+  );
+  const { bytes } = await watch(save);
+  const kept = facts && keptStreams(base, facts.fromGuid);
+  if (facts === undefined || kept === undefined) throw new Error('the thread ended without a word');
+  if (kept >= LONGEST_CHAIN) throw tooLong(base);
+  if (base !== undefined && kept > 0) await checkWhole(repository, base, kept, options.signal);
+  const name = streamFolder(kept, facts.guid);
+  const file = await session.saveTree(encodeTree([fileNode(STREAM_FILE, bytes, content.ids())]));
+  const folders = [...(base?.folders.slice(0, kept) ?? []), folderNode(name, file)];
+  const streams = base?.streams.slice(0, kept) ?? [];
+  return {
+    streams: [...streams, describeStream(name, bytes, facts)],
+    folder: folderNode(STREAMS_FOLDER, await session.saveTree(encodeTree(folders))),
+    counters: save.counters(),
+    keptBytes: streams.reduce((sum, stream) => sum + stream.bytes, 0),
+  };
+}
+
+/** Streams are named again without reading them: their blobs must at least be in the index. */
+async function checkWhole(
+  repository: Repository,
+  base: ChainBase,
+  kept: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for (const { subtree = '', name } of base.folders.slice(0, kept)) {
+    const nodes = decodeTree(
+      await repository.loadBlob('tree', subtree, signal),
+      `tree ${subtree.slice(0, 12)}`,
+    );
+    const ids = nodes.flatMap(({ content = [] }) => content);
+    const [first] = ids.filter((id) => isMissing(repository, id));
+    if (first === undefined) continue;
+    // A backup that ended since our index was read: loading a blob of it reads the index on.
+    await repository.loadBlob('data', first, signal).catch(() => undefined);
+    const missing = ids.filter((id) => isMissing(repository, id)).length;
+    if (missing === 0) continue;
+    throw new DatamoverError({
+      operation: 'back up onto',
+      subject: base.name,
+      cause: `${missing} blobs of its stream ${name} are missing in the repository`,
+      hint: 'send a full stream; check tells what else is damaged',
+    });
+  }
+}
+
+function isMissing(repository: Repository, id: Id): boolean {
+  return repository.index.lookup('data', toBytes(id)) === undefined;
+}
+
+function tooLong(base: ChainBase | undefined): DatamoverError {
+  return new DatamoverError({
+    operation: 'back up onto',
+    subject: base?.name ?? 'nothing',
+    cause: `its chain has ${LONGEST_CHAIN} streams already`,
+    hint: 'send a full stream',
+  });
+}

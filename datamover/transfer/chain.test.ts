@@ -1,0 +1,316 @@
+import { describe, expect, test } from '@jest/globals';
+import { closeSync, openSync } from 'node:fs';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { executeForget, planForgetNamed } from '../repository/forget.ts';
+import { executePrune, planPrune } from '../repository/prune.ts';
+import { executeRepairIndex, planRepairIndex } from '../repository/repair-index.ts';
+import { Repository } from '../repository/repository.ts';
+import { MemoryStore } from '../store/memory.ts';
+import type { Store } from '../store/store.ts';
+import { StreamEncoder } from '../volumes/zfs/testing/encoder.ts';
+import { fixture, fixtureBytes, fixtures } from '../volumes/zfs/testing/fixtures.ts';
+import { readStream } from '../volumes/zfs/testing/reading.ts';
+import type { BackupRequest } from './backup-plan.ts';
+import type { BackupSummary } from './backup.ts';
+import type { RestoreRequest } from './restore.ts';
+import { backUp, inFolder, newRepository, PASSWORD, reopen, restoreTo } from './testing/volumes.ts';
+import { VolumeReader } from './volume-reader.ts';
+
+/** The streams of one filesystem, as `zfs send` and `zfs send -i` wrote them. */
+const CHAIN = ['fs-full', 'fs-inc1', 'fs-inc2', 'fs-inc3', 'fs-inc4'] as const;
+const isIncrement = (id: string): boolean => fixture(id).args.includes('-i ');
+
+/** Each job opens the repository anew and gives its lock back. */
+async function withRepository<T>(store: Store, job: (repository: Repository) => Promise<T>): Promise<T> {
+  const repository = await reopen(store);
+  try {
+    return await job(repository);
+  } finally {
+    await repository.close();
+  }
+}
+
+async function newStore(): Promise<MemoryStore> {
+  const store = new MemoryStore();
+  await (await newRepository(store)).close();
+  return store;
+}
+
+/** Backs a stream up in a process of its own, as it were. */
+async function send(
+  store: Store,
+  folder: string,
+  stream: Uint8Array,
+  request: Partial<BackupRequest> = {},
+): Promise<BackupSummary> {
+  const path = join(folder, 'stream');
+  await writeFile(path, stream);
+  const fd = openSync(path, 'r');
+  try {
+    return await withRepository(store, (repository) =>
+      backUp(repository, { kind: 'zfs-stream', input: { kind: 'fd', fd } }, request),
+    );
+  } finally {
+    closeSync(fd);
+  }
+}
+
+async function restored(
+  store: Store,
+  folder: string,
+  summary: BackupSummary,
+  request: Partial<RestoreRequest> = {},
+): Promise<Buffer> {
+  const path = join(folder, 'restored');
+  await withRepository(store, (repository) =>
+    restoreTo(repository, summary, path, { as: 'zfs', verify: true, ...request }),
+  );
+  const bytes = await readFile(path);
+  await rm(path);
+  return bytes;
+}
+
+async function read(store: Store, { snapshotId = '' }: BackupSummary): Promise<VolumeReader> {
+  return withRepository(store, async (repository) =>
+    VolumeReader.open(repository, snapshotId, await repository.loadSnapshot(snapshotId)),
+  );
+}
+
+async function snapshotCount(store: Store): Promise<number> {
+  return withRepository(store, async (repository) => {
+    let count = 0;
+    for await (const { snapshot } of repository.snapshots()) count += snapshot.paths.length;
+    return count;
+  });
+}
+
+async function removeAndPrune(store: Store, snapshotId: string): Promise<void> {
+  const forgetting = await Repository.open(store, PASSWORD);
+  await forgetting.lock('sweep');
+  await executeForget(forgetting, await planForgetNamed(forgetting, [snapshotId]));
+  await forgetting.close();
+  const pruning = await Repository.open(store, PASSWORD);
+  await executePrune(pruning, await planPrune(pruning, { maxUnused: { bytes: 0 } }));
+  await pruning.close();
+}
+
+/** Later than the one before: backups of one test would else have the same second. */
+function hour(i: number): Date {
+  return new Date(Date.UTC(2026, 0, 1, i));
+}
+
+function concat(ids: readonly string[]): Buffer {
+  return Buffer.concat(ids.map(fixtureBytes));
+}
+
+describe('a chain of send streams', () => {
+  test('F-50 F-51 F-53 each backup holds its whole chain, bit for bit, and names the trees of the one before', async () => {
+    await inFolder(async (folder) => {
+      const store = await newStore();
+      const backups: BackupSummary[] = [];
+      for (const [i, id] of CHAIN.entries()) {
+        const bytes = fixtureBytes(id);
+        const summary = await send(store, folder, bytes, { time: hour(i) });
+        const totalBytes = concat(CHAIN.slice(0, i + 1)).length;
+        expect(summary).toMatchObject({ format: 'stream', totalBytes, readBytes: bytes.length });
+        expect(summary.newBytes).toBeLessThanOrEqual(bytes.length);
+        backups.push(summary);
+      }
+      const readers = await Promise.all(backups.map((summary) => read(store, summary)));
+      const streams = readers.at(-1)?.record.streams ?? [];
+      expect(streams.map(({ zfs }) => zfs?.snapshot)).toEqual(CHAIN.map((_, i) => `tank/src/files@s${i}`));
+      expect(streams.map(({ bytes }) => bytes)).toEqual(CHAIN.map((id) => fixtureBytes(id).length));
+      expect(streams.slice(1).map(({ zfs }) => zfs?.fromGuid)).toEqual(
+        streams.slice(0, -1).map(({ zfs }) => zfs?.guid),
+      );
+      expect(streams[0]).toMatchObject({
+        folder: '0000-11801127595853735247',
+        zfs: { guid: '11801127595853735247', content: 'filesystem', features: ['spill', 'large-dnode'] },
+      });
+      const folders = await Promise.all(readers.map((reader) => reader.streamFolders()));
+      for (const [i, list] of folders.entries()) expect(list).toEqual(folders.at(-1)?.slice(0, i + 1));
+      for (const [i, summary] of backups.entries()) {
+        const whole = await restored(store, folder, summary);
+        expect(whole.equals(concat(CHAIN.slice(0, i + 1)))).toBe(true);
+      }
+      const last = backups.at(-1)!;
+      const guid = streams[2]?.zfs?.guid ?? '';
+      for (const stream of ['2', guid]) {
+        expect((await restored(store, folder, last, { stream })).equals(fixtureBytes('fs-inc2'))).toBe(true);
+      }
+      await expect(restored(store, folder, last, { stream: '5' })).rejects.toThrow(
+        /find the stream 5: snapshot \w{8} has the streams 0 to 4, and none of a snapshot with this guid/,
+      );
+    });
+  });
+
+  test.each(fixtures.map(({ id }) => id))('F-50 %s comes back as it was sent, or is refused', async (id) => {
+    await inFolder(async (folder) => {
+      const store = await newStore();
+      const bytes = fixtureBytes(id);
+      if (isIncrement(id)) {
+        await expect(send(store, folder, bytes)).rejects.toThrow(/and the volume has no backup yet/);
+        expect(await snapshotCount(store)).toBe(0);
+        return;
+      }
+      const summary = await send(store, folder, bytes);
+      expect((await restored(store, folder, summary)).equals(bytes)).toBe(true);
+      const [{ zfs } = { zfs: undefined }] = (await read(store, summary)).record.streams ?? [];
+      expect(zfs?.features.includes('raw')).toBe(id.endsWith('-w'));
+    });
+  });
+
+  test('F-50 cut, changed, shuffled and doubled streams make no backup', async () => {
+    await inFolder(async (folder) => {
+      const store = await newStore();
+      for (const id of ['fs-full', 'enc-vol-full-w', 'bug-spill-full-c']) {
+        const bytes = fixtureBytes(id);
+        const places: number[] = [0];
+        for (const { payload } of readStream(bytes)) places.push((places.at(-1) ?? 0) + 312 + payload.length);
+        const [a = 0, b = 0, c = 0] = places.slice(5);
+        const flip = (at: number): Buffer => {
+          const changed = Buffer.from(bytes);
+          changed[at] = (changed[at] ?? 0) ^ 8;
+          return changed;
+        };
+        const variants: readonly (readonly [Uint8Array, RegExp])[] = [
+          [bytes.subarray(0, bytes.length - 312), /it stops after \d+ bytes, before its end/],
+          [bytes.subarray(0, a + 100), /it stops after \d+ bytes, before its end/],
+          [flip(a + 20), /the checksum of the stream up to here is wrong/],
+          [flip(bytes.length - 400), /checksum|impossible|unknown/],
+          [flip(bytes.length - 1), /checksum/],
+          [
+            Buffer.concat([
+              bytes.subarray(0, a),
+              bytes.subarray(b, c),
+              bytes.subarray(a, b),
+              bytes.subarray(c),
+            ]),
+            /checksum/,
+          ],
+          [Buffer.concat([bytes, bytes]), /bytes follow after the end of the stream/],
+        ];
+        for (const [variant, reason] of variants) {
+          await expect(send(store, folder, variant)).rejects.toThrow(reason);
+        }
+      }
+      expect(await snapshotCount(store)).toBe(0);
+    });
+  });
+
+  test('F-51 what does not fit is refused with both guids; an older snapshot of the chain cuts it there', async () => {
+    await inFolder(async (folder) => {
+      const store = await newStore();
+      const first = await send(store, folder, fixtureBytes('fs-full'), { time: hour(0) });
+      await expect(send(store, folder, fixtureBytes('fs-inc2'), { time: hour(1) })).rejects.toThrow(
+        `it holds what changed since the snapshot with guid 12420150693046106040, but backup ` +
+          `${first.snapshotId?.slice(0, 8)} is of the one with guid 11801127595853735247, and no stream of its chain is of that one`,
+      );
+      for (const [i, id] of ['fs-inc1', 'fs-inc2', 'fs-inc3'].entries()) {
+        await send(store, folder, fixtureBytes(id), { time: hour(i + 1) });
+      }
+      // The volume went back to @s1.
+      const again = await send(store, folder, fixtureBytes('fs-inc2'), { time: hour(6) });
+      expect(again.newBytes).toBe(0);
+      const whole = await restored(store, folder, again);
+      expect(whole.equals(concat(['fs-full', 'fs-inc1', 'fs-inc2']))).toBe(true);
+      const older = await send(store, folder, fixtureBytes('fs-inc1'), {
+        time: hour(7),
+        parent: first.snapshotId ?? null,
+      });
+      expect((await restored(store, folder, older)).equals(concat(['fs-full', 'fs-inc1']))).toBe(true);
+      const full = await send(store, folder, fixtureBytes('zvol-8k-full'), { time: hour(8) });
+      expect((await restored(store, folder, full)).equals(fixtureBytes('zvol-8k-full'))).toBe(true);
+      // Neither an image nor bytes that nobody looked into are a chain.
+      const path = join(folder, 'plain');
+      await writeFile(path, fixtureBytes('fs-full'));
+      const image = await backUp(await reopen(store), { kind: 'image-file', path }, { time: hour(9) });
+      await expect(send(store, folder, fixtureBytes('fs-inc1'), { time: hour(10) })).rejects.toThrow(
+        /but backup \w{8} holds no chain of send streams/,
+      );
+      await expect(restored(store, folder, image)).rejects.toThrow(/it keeps an image, no send streams/);
+      await expect(restored(store, folder, full, { as: 'image' })).rejects.toThrow(
+        /it keeps streams, no image/,
+      );
+    });
+  });
+
+  test('F-30 backups of a chain are removed in any order, and the rest is whole after a prune', async () => {
+    await inFolder(async (folder) => {
+      for (const order of [
+        [2, 0, 4, 1],
+        [0, 3, 1, 4],
+      ]) {
+        const store = await newStore();
+        const backups: BackupSummary[] = [];
+        for (const [i, id] of CHAIN.entries()) {
+          backups.push(await send(store, folder, fixtureBytes(id), { time: hour(i) }));
+        }
+        for (const [done, position] of order.entries()) {
+          await removeAndPrune(store, backups[position]?.snapshotId ?? '');
+          const gone = order.slice(0, done + 1);
+          for (const [i, summary] of backups.entries()) {
+            // One order step by step, of the other what it comes to.
+            if (gone.includes(i) || (order[0] === 0 && gone.length < order.length)) continue;
+            const whole = await restored(store, folder, summary);
+            expect(whole.equals(concat(CHAIN.slice(0, i + 1)))).toBe(true);
+          }
+        }
+      }
+    });
+  });
+
+  test('F-52 unknown features and records are kept where lengths and checksums tell them apart', async () => {
+    await inFolder(async (folder) => {
+      const store = await newStore();
+      const known = (encoder: StreamEncoder): StreamEncoder => encoder.write(1, 0, Buffer.alloc(512, 1));
+      const unknown = known(new StreamEncoder({ featureFlags: 1 << 5 }))
+        .record({ type: 42, u32: { 4: 64 }, payload: Buffer.alloc(64, 7) })
+        .record({
+          type: 4,
+          u64: { 8: 1, 16: 0, 24: 5, 32: 0xfedcba9876543210n },
+          u32: { 4: 16 },
+          payload: Buffer.alloc(16, 9),
+        })
+        .end();
+      const summary = await send(store, folder, unknown);
+      expect((await restored(store, folder, summary)).equals(unknown)).toBe(true);
+      expect((await read(store, summary)).record.streams?.[0]?.zfs?.features).toEqual(['bit 5']);
+      // Its records say nothing of the bytes behind them.
+      const opaque = new StreamEncoder({ featureFlags: 1 << 5 })
+        .record({ type: 42, payload: Buffer.alloc(312, 7) })
+        .end();
+      await expect(send(store, folder, opaque)).rejects.toThrow(
+        /its records cannot be told apart: it has features that are unknown to this version.*--as stream keeps it/,
+      );
+      await expect(send(store, folder, new StreamEncoder({ kind: 2 }).end())).rejects.toThrow(
+        /package of several streams/,
+      );
+      await expect(send(store, folder, new StreamEncoder({ featureFlags: 1 << 20 }).end())).rejects.toThrow(
+        /the rest of an interrupted send/,
+      );
+      expect(await snapshotCount(store)).toBe(1);
+    });
+  });
+
+  test('a stream whose blobs are gone is not built upon', async () => {
+    await inFolder(async (folder) => {
+      const store = await newStore();
+      await send(store, folder, fixtureBytes('fs-full'), { time: hour(0) });
+      for await (const { name } of store.list(['data'])) {
+        // The trees' pack is small.
+        const { length } = await store.load({ type: 'data', name });
+        if (length > 64 << 10) await store.remove({ type: 'data', name });
+      }
+      const repairing = await Repository.open(store, PASSWORD);
+      await repairing.lock('exclusive');
+      await executeRepairIndex(repairing, await planRepairIndex(repairing));
+      await repairing.close();
+      await expect(send(store, folder, fixtureBytes('fs-inc1'), { time: hour(1) })).rejects.toThrow(
+        /^back up onto backup \w{8}: \d+ blobs of its stream 0000-11801127595853735247 are missing.*\(send a full stream/,
+      );
+      expect(await snapshotCount(store)).toBe(1);
+    });
+  });
+});

@@ -1,0 +1,87 @@
+import { DatamoverError } from '../errors.ts';
+import type { Repository } from '../repository/repository.ts';
+import type { TreeNode } from '../repository/tree.ts';
+import type { Id } from '../repository/types.ts';
+import type { StreamFacts } from '../volumes/zfs/stream-facts.ts';
+import type { StreamRecord, VolumeRecord } from './layout.ts';
+import { VolumeReader } from './volume-reader.ts';
+
+/** A send stream of a chain, whose identity is known. */
+export interface ChainStream extends StreamRecord {
+  readonly zfs: NonNullable<StreamRecord['zfs']>;
+}
+
+/** The backup that an incremental stream may build on: its chain, and the folders that a new backup names again. */
+export interface ChainBase {
+  readonly snapshotId: Id;
+  /** For messages: `backup 1a2b3c4d`. */
+  readonly name: string;
+  /** Empty where the backup holds no chain of send streams. */
+  readonly streams: readonly ChainStream[];
+  /** The folder of each stream. */
+  readonly folders: readonly TreeNode[];
+}
+
+/** `/streams` has names of four digits. */
+export const LONGEST_CHAIN = 10_000;
+
+/** What a backup offers to an increment. */
+export async function readChainBase(repository: Repository, id: Id): Promise<ChainBase> {
+  const reader = await VolumeReader.open(repository, id, await repository.loadSnapshot(id));
+  const streams = chainOf(reader.record) ?? [];
+  return {
+    snapshotId: id,
+    name: `backup ${id.slice(0, 8)}`,
+    streams,
+    folders: streams.length === 0 ? [] : await reader.streamFolders(),
+  };
+}
+
+/**
+ * The chain of send streams that a record tells of; undefined where it is an image, or a stream that nobody looked into.
+ * @throws DatamoverError where its streams do not build on one another.
+ */
+export function chainOf(record: VolumeRecord): readonly ChainStream[] | undefined {
+  if (record.format !== 'stream' || record.streams === undefined) return undefined;
+  const chain = record.streams.filter((stream): stream is ChainStream => stream.zfs !== undefined);
+  if (chain.length === 0) return undefined;
+  const broken = chain.findIndex(({ zfs }, i) => zfs.fromGuid !== chain[i - 1]?.zfs.guid);
+  if (chain.length !== record.streams.length || broken >= 0) {
+    throw new DatamoverError({
+      operation: 'read the chain of',
+      subject: `${record.volume.namespace}/${record.volume.name}`,
+      cause: `stream ${Math.max(0, broken)} does not build on the one before it`,
+      hint: 'restore another backup of the volume',
+      kind: 'incomplete',
+    });
+  }
+  return chain;
+}
+
+/** How many streams of the base a stream builds on: all up to its `fromGuid`, none for a full one; undefined where it does not fit. */
+export function keptStreams(
+  base: Pick<ChainBase, 'streams'> | undefined,
+  fromGuid: string | undefined,
+): number | undefined {
+  if (fromGuid === undefined) return 0;
+  const position = base?.streams.findLastIndex(({ zfs }) => zfs.guid === fromGuid) ?? -1;
+  return position < 0 ? undefined : position + 1;
+}
+
+/** What `volume.json` says of a stream. */
+export function describeStream(folder: string, bytes: number, facts: StreamFacts): ChainStream {
+  const { guid, fromGuid, snapshot, content, createdSeconds, features } = facts;
+  const created = new Date(createdSeconds * 1000);
+  return {
+    folder,
+    bytes,
+    zfs: {
+      guid,
+      ...(fromGuid !== undefined && { fromGuid }),
+      snapshot,
+      content,
+      ...(!Number.isNaN(created.getTime()) && { created: created.toISOString() }),
+      features,
+    },
+  };
+}
