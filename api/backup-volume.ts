@@ -4,7 +4,8 @@ import { count, immutable, object, optional, string, timestamp, type TypeOf } fr
 
 const spec = object('Which volume of which target this stands for.', {
   backupTarget: immutable(string('Name of the BackupTarget.', NAME)),
-  namespace: immutable(string("The claim's namespace.", NAMESPACE_NAME)),
+  // Not `namespace`, which CEL keeps for itself.
+  claimNamespace: immutable(string("The claim's namespace.", NAMESPACE_NAME)),
   claim: immutable(string("The claim's name.", NAME)),
   cluster: immutable(
     optional(string('The cluster it came from: the host name of its restic snapshots.', { maxLength: 253 })),
@@ -42,7 +43,7 @@ export const backupVolume = kind({
   status,
   columns: [
     column('Target', '.spec.backupTarget'),
-    column('Namespace', '.spec.namespace'),
+    column('Namespace', '.spec.claimNamespace'),
     column('PVC', '.spec.claim'),
     column('Driver', '.status.driver'),
     column('Size', '.status.size'),

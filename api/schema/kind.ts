@@ -126,7 +126,8 @@ function rootSchema(of: Kind<unknown, unknown>): OpenApi {
     properties: {
       apiVersion: text('Version of the schema of this object.'),
       kind: text('Kind of this object.'),
-      metadata: { type: 'object', description: 'Standard metadata of an object.' },
+      // The API server describes it itself, and refuses who tries.
+      metadata: { type: 'object' },
       spec: of.spec.openapi,
       ...(of.status === undefined ? {} : { status: of.status.openapi }),
     },

@@ -12,7 +12,7 @@
 /** The part of `apiextensions.k8s.io/v1` JSONSchemaProps that these words produce. */
 export interface OpenApi {
   readonly type: 'object' | 'array' | 'string' | 'integer' | 'boolean';
-  readonly description: string;
+  readonly description?: string;
   readonly default?: unknown;
   readonly enum?: readonly string[];
   readonly format?: 'date-time' | 'int64';
