@@ -68,6 +68,12 @@ export class Fletcher4 {
     return this.#core.matches(this.#address(bytes, from, 32), this.#swap) !== 0;
   }
 
+  /** Writes the sums so far, 32 bytes. */
+  put(bytes: Uint8Array, at: number): void {
+    this.#core.put(this.#at + PIECES_AT, this.#swap);
+    bytes.set(this.#scratch.subarray(PIECES_AT, PIECES_AT + 32), at);
+  }
+
   #address(bytes: Uint8Array, from: number, length: number): number {
     return bytes.buffer === this.#memory ? bytes.byteOffset + from : this.#copied(bytes, from, from + length);
   }

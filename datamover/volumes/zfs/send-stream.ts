@@ -35,6 +35,8 @@ export class SendStream {
   /** A header that chunks cut in two. */
   readonly #header = new Uint8Array(HEADER_BYTES);
   #headerFill = 0;
+  /** Where the record's header lies. */
+  readonly #current: { bytes: Uint8Array; at: number } = { bytes: this.#header, at: 0 };
   #checksum: Fletcher4 | undefined;
   #decoder: RecordDecoder | undefined;
   #record: SendRecord | undefined;
@@ -52,6 +54,12 @@ export class SendStream {
     this.#handler = handler;
     this.#memory = memory;
     this.#unknown = unknown;
+  }
+
+  /** The bytes of the header that record() was called for; to be copied, for they are the caller's chunk. */
+  header(): Uint8Array {
+    const { bytes, at } = this.#current;
+    return bytes.subarray(at, at + HEADER_BYTES);
   }
 
   /** Bytes and records so far. */
@@ -158,6 +166,8 @@ export class SendStream {
     this.#record = record;
     this.#records++;
     this.#payloadFill = 0;
+    this.#current.bytes = bytes;
+    this.#current.at = at;
     this.#handler.record(record);
   }
 

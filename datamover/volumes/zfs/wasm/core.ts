@@ -9,6 +9,8 @@ export interface Core {
   foldHeader(at: number, swap: boolean): number;
   /** 1 if the 32 bytes at `at` are the sums so far. */
   matches(at: number, swap: boolean): number;
+  /** Writes the sums so far as the 32 bytes at `at`. */
+  put(at: number, swap: boolean): void;
 }
 
 const PAGE = 65536;

@@ -89,3 +89,11 @@ export function foldHeader(at: usize, swap: bool): bool {
   foldBytes(at + 280, 32, swap);
   return right;
 }
+
+/** Writes the sums so far as the 32 bytes at `at`. */
+export function put(at: usize, swap: bool): void {
+  store<u64>(at, swap ? bswap<u64>(a) : a);
+  store<u64>(at + 8, swap ? bswap<u64>(b) : b);
+  store<u64>(at + 16, swap ? bswap<u64>(c) : c);
+  store<u64>(at + 24, swap ? bswap<u64>(d) : d);
+}

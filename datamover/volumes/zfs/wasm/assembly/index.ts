@@ -1,1 +1,1 @@
-export { reset, foldBytes, foldHeader, matches } from './fletcher4';
+export { reset, foldBytes, foldHeader, matches, put } from './fletcher4';
