@@ -1,16 +1,18 @@
 import { hostname } from 'node:os';
 import type { Repository } from '../repository/repository.ts';
 import type { StreamInput } from '../repository/saver/saver.ts';
-import { epochMilliseconds, formatTime } from '../repository/time.ts';
+import { formatTime } from '../repository/time.ts';
 import type { Compression, Id } from '../repository/types.ts';
-import { openImage } from '../volumes/file/source.ts';
+import type { ReadPlan, VolumeDriver } from '../volumes/driver.ts';
+import { FileDriver } from '../volumes/file/driver.ts';
+import { earlierBackups, readBases, type EarlierBackup } from './base-backups.ts';
 import { readBaseImage, type BaseImage } from './fed-image.ts';
-import { volumePath, type VolumeFormat, type VolumeName } from './layout.ts';
+import type { VolumeFormat, VolumeName } from './layout.ts';
 import { readChainBase, type ChainBase } from './stream-chain.ts';
 
 export type BackupSource =
-  /** An image file or a block device. */
-  | { readonly kind: 'image-file'; readonly path: string }
+  /** A volume's snapshot on a storage. */
+  | { readonly kind: 'driver'; readonly driver: VolumeDriver; readonly location: string }
   /** The bytes of an image, one after the other. */
   | { readonly kind: 'image-stream'; readonly input: StreamInput }
   /** A zvol's send stream, full or from the snapshot of the backup before: it becomes an image. */
@@ -22,6 +24,21 @@ export type BackupSource =
   /** Bytes without a grid that nobody looks into: a dump. */
   | { readonly kind: 'stream'; readonly input: StreamInput };
 
+/** What comes through a pipe: nothing is known of it before it is read. */
+export type PipedSource = Exclude<BackupSource, { kind: 'driver' }>;
+
+/** A volume of a driver, and what is to be read of it. */
+export interface DriverSource {
+  readonly kind: 'driver';
+  readonly driver: VolumeDriver;
+  readonly read: ReadPlan;
+}
+
+/** An image file or a block device. */
+export function imageFile(path: string): BackupSource {
+  return { kind: 'driver', driver: new FileDriver(), location: path };
+}
+
 export interface BackupRequest {
   readonly volume: VolumeName;
   readonly source: BackupSource;
@@ -31,14 +48,24 @@ export interface BackupRequest {
   readonly time?: Date;
   /** The backup to name as the one before; null for none, and the newest of the volume without it. */
   readonly parent?: Id | null;
+  /** The only backup to build on; null for none. Without it a driver takes the newest that it can tell changes from. */
+  readonly base?: Id | null;
   readonly compression?: Compression;
+  /** How many unchanged cells of an incremental backup are compared with the source; 300 without it. */
+  readonly sample?: SampleRequest;
   /** Reads and compares, stores nothing. */
   readonly dryRun?: boolean;
 }
 
+export interface SampleRequest {
+  readonly cells?: number;
+  /** Chooses the same cells again; a new one is drawn without it. */
+  readonly seed?: string;
+}
+
 export interface BackupPlan {
   readonly volume: VolumeName;
-  readonly source: BackupSource;
+  readonly source: PipedSource | DriverSource;
   readonly format: VolumeFormat;
   readonly driver: string;
   readonly host: string;
@@ -50,35 +77,43 @@ export interface BackupPlan {
   /** What a stream that is kept as it is may build on: the parent's chain. */
   readonly chain?: ChainBase;
   readonly compression: Compression;
+  readonly sample: SampleRequest;
   readonly dryRun: boolean;
   /** Bytes of the volume; unknown for a stream. */
   readonly totalBytes: number | undefined;
 }
-export async function planBackup(repository: Repository, request: BackupRequest): Promise<BackupPlan> {
+
+export async function planBackup(
+  repository: Repository,
+  request: BackupRequest,
+  signal?: AbortSignal,
+): Promise<BackupPlan> {
   const host = request.host ?? hostname();
-  const { kind } = request.source;
-  const format: VolumeFormat = kind === 'stream' || kind === 'zfs-stream' ? 'stream' : 'image';
-  const driver = request.source.kind === 'image-file' ? 'file' : 'stdin';
-  const parent =
-    request.parent === null
-      ? undefined
-      : (request.parent ?? (await newestOf(repository, host, request.volume)));
+  const { volume } = request;
+  const earlier = await earlierBackups(repository, host, volume);
+  const source = await planSource(repository, request, earlier, signal);
+  const read = source.kind === 'driver' ? source.read : undefined;
+  const newest = request.base === null ? undefined : (request.base ?? earlier[0]?.id);
+  const parent = read?.base?.snapshotId ?? (request.parent === null ? undefined : (request.parent ?? newest));
   const base =
-    parent !== undefined && (request.source.kind === 'zvol-stream' || request.source.kind === 'rbd-diff')
+    parent !== undefined && (source.kind === 'zvol-stream' || source.kind === 'rbd-diff')
       ? await readBaseImage(repository, parent)
       : undefined;
   const chain =
-    request.source.kind === 'zfs-stream' && parent !== undefined
+    source.kind === 'zfs-stream' && parent !== undefined
       ? await readChainBase(repository, parent)
       : undefined;
+  const piped = source.kind === 'stream' || source.kind === 'zfs-stream' ? 'stream' : 'image';
+  const format = read?.source.format ?? piped;
+  const driver = read?.source.driver ?? 'stdin';
   return {
-    volume: request.volume,
-    source: request.source,
+    volume,
+    source,
     format,
     driver,
     host,
     tags: [
-      `volume=${request.volume.namespace}/${request.volume.name}`,
+      `volume=${volume.namespace}/${volume.name}`,
       `driver=${driver}`,
       `format=${format}`,
       ...(request.tags ?? []),
@@ -88,24 +123,29 @@ export async function planBackup(repository: Repository, request: BackupRequest)
     ...(base && { base }),
     ...(chain && { chain }),
     compression: request.compression ?? 'auto',
+    sample: request.sample ?? {},
     dryRun: request.dryRun ?? false,
-    totalBytes: request.source.kind === 'image-file' ? sizeOfImage(request.source.path) : undefined,
+    totalBytes: read?.source.bytes,
   };
 }
 
-function sizeOfImage(path: string): number {
-  const image = openImage(path);
-  image.close();
-  return image.bytes;
-}
-
-async function newestOf(repository: Repository, host: string, volume: VolumeName): Promise<Id | undefined> {
-  const path = volumePath(volume);
-  let newest: { id: Id; time: number } | undefined;
-  for await (const { id, snapshot } of repository.snapshots({ onProblem: () => undefined })) {
-    if (snapshot.hostname !== host || snapshot.paths.length !== 1 || snapshot.paths[0] !== path) continue;
-    const time = epochMilliseconds(snapshot.time);
-    if (newest === undefined || time > newest.time) newest = { id, time };
-  }
-  return newest?.id;
+async function planSource(
+  repository: Repository,
+  { source, base, parent }: BackupRequest,
+  earlier: readonly EarlierBackup[],
+  signal?: AbortSignal,
+): Promise<BackupPlan['source']> {
+  if (source.kind !== 'driver') return source;
+  const { driver, location } = source;
+  const volume = await driver.identify(location, signal);
+  const planned = async (backups: readonly EarlierBackup[], mustUse?: Id): Promise<DriverSource> => {
+    const candidates = driver.readsWhole === true ? [] : backups;
+    const bases = await readBases(repository, candidates, driver.name, volume.format, signal);
+    const request = { bases, ...(mustUse !== undefined && { mustUse }) };
+    return { kind: 'driver', driver, read: await driver.planRead(volume, request, signal) };
+  };
+  if (base === null || parent === null) return planned([]);
+  if (base === undefined) return planned(earlier);
+  // It need not be of this host, nor among the newest.
+  return planned([{ id: base, snapshot: await repository.loadSnapshot(base, signal) }], base);
 }

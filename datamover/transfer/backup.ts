@@ -1,5 +1,6 @@
 import { userInfo } from 'node:os';
 import { DatamoverError } from '../errors.ts';
+import type { BackupSession } from '../repository/backup-session.ts';
 import type { Repository } from '../repository/repository.ts';
 import { CELL_BYTES } from '../repository/saver/saver.ts';
 import type { Snapshot } from '../repository/snapshot.ts';
@@ -8,9 +9,10 @@ import { encodeTree, fileNode } from '../repository/tree.ts';
 import type { Id } from '../repository/types.ts';
 import { programVersion } from '../version.ts';
 import type { BackupPlan } from './backup-plan.ts';
+import { HeldSource, type ReadReport } from './driver-backup.ts';
 import { encodeVolumeRecord, VOLUME_FILE, volumePath, type VolumeFormat, type VolumeName } from './layout.ts';
 import type { TransferOptions } from './progress.ts';
-import { saveContent } from './volume-content.ts';
+import { savePiped, type SavedContent } from './volume-content.ts';
 
 export interface BackupSummary {
   /** Undefined after a dry run. */
@@ -28,8 +30,15 @@ export interface BackupSummary {
   /** The part of `storedBytes` that is trees, volume.json and pack headers. */
   readonly metadataBytes: number;
   readonly packs: number;
+  /** How the source's driver read it; undefined of a pipe. */
+  readonly read?: ReadReport;
+  /** What went less well than it should have; the backup is whole all the same. */
+  readonly warnings: readonly string[];
   readonly seconds: number;
 }
+
+type Counted = Omit<BackupSummary, 'snapshotId' | 'read' | 'warnings' | 'seconds'>;
+
 /**
  * Carries the plan out. The repository must be locked and its index loaded. Nothing of the backup is visible before its
  * snapshot file is written, last of all; a failed or stopped backup leaves packs that the next one finds and uses.
@@ -39,11 +48,36 @@ export async function executeBackup(
   plan: BackupPlan,
   options: TransferOptions = {},
 ): Promise<BackupSummary> {
+  const { source } = plan;
+  if (source.kind !== 'driver') {
+    const saved = await saveBackup(repository, plan, options, (session, started) =>
+      savePiped(repository, session, plan, source, options, started),
+    );
+    return { ...saved, warnings: [] };
+  }
+  const held = new HeldSource(source);
+  try {
+    const saved = await saveBackup(repository, plan, options, (session, started) =>
+      held.save(repository, session, plan, options, started),
+    );
+    const warnings = plan.dryRun ? [] : await held.keepBase();
+    return { ...saved, read: held.report(), warnings };
+  } finally {
+    await held.release();
+  }
+}
+
+async function saveBackup(
+  repository: Repository,
+  plan: BackupPlan,
+  options: TransferOptions,
+  save: (session: BackupSession, started: number) => Promise<SavedContent>,
+): Promise<Omit<BackupSummary, 'warnings'>> {
   const started = performance.now();
   const { dryRun, compression } = plan;
   const session = repository.beginBackup({ dryRun, compression, signal: options.signal });
   try {
-    const content = await saveContent(repository, session, plan, options, started);
+    const content = await save(session, started);
     const record = encodeVolumeRecord(content.record);
     refuseNothing(plan, content.record.bytes);
     const volumeFile = fileNode(VOLUME_FILE, record.length, [await session.saveData(record)]);
@@ -51,7 +85,7 @@ export async function executeBackup(
     await session.flush(options.signal);
     const { counters } = content;
     const stored = session.stored();
-    const summary: Omit<BackupSummary, 'snapshotId' | 'seconds'> = {
+    const summary: Counted = {
       parent: plan.parent,
       volume: plan.volume,
       format: plan.format,
@@ -87,11 +121,7 @@ function refuseNothing({ source, volume }: BackupPlan, bytes: number): void {
   });
 }
 
-function snapshotOf(
-  plan: BackupPlan,
-  tree: Id,
-  summary: Omit<BackupSummary, 'snapshotId' | 'seconds'>,
-): Snapshot {
+function snapshotOf(plan: BackupPlan, tree: Id, summary: Counted): Snapshot {
   return {
     time: plan.time,
     ...(plan.parent && { parent: plan.parent }),

@@ -11,7 +11,7 @@ import type { Store } from '../store/store.ts';
 import { StreamEncoder } from '../volumes/zfs/testing/encoder.ts';
 import { fixture, fixtureBytes, fixtures } from '../volumes/zfs/testing/fixtures.ts';
 import { readStream } from '../volumes/zfs/testing/reading.ts';
-import type { BackupRequest } from './backup-plan.ts';
+import { imageFile, type BackupRequest } from './backup-plan.ts';
 import type { BackupSummary } from './backup.ts';
 import type { RestoreRequest } from './restore.ts';
 import { backUp, inFolder, newRepository, PASSWORD, reopen, restoreTo } from './testing/volumes.ts';
@@ -225,7 +225,7 @@ describe('a chain of send streams', () => {
       // Neither an image nor bytes that nobody looked into are a chain.
       const path = join(folder, 'plain');
       await writeFile(path, fixtureBytes('fs-full'));
-      const image = await backUp(await reopen(store), { kind: 'image-file', path }, { time: hour(9) });
+      const image = await backUp(await reopen(store), imageFile(path), { time: hour(9) });
       await expect(send(store, folder, fixtureBytes('fs-inc1'), { time: hour(10) })).rejects.toThrow(
         /but backup \w{8} holds no chain of send streams/,
       );

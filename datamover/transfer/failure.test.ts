@@ -2,10 +2,12 @@ import { describe, expect, test } from '@jest/globals';
 import { closeSync, constants, ftruncateSync, openSync } from 'node:fs';
 import { readFile, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { run } from '../process/spawn.ts';
 import { noise } from '../repository/testing/bytes.ts';
 import type { Repository } from '../repository/repository.ts';
-import { executeRestore, planRestore } from './restore.ts';
+import { imageFile } from './backup-plan.ts';
+import { executeRestore, fileTarget, planRestore } from './restore.ts';
 import { FaultStore } from '../store/fault.ts';
 import { MemoryStore } from '../store/memory.ts';
 import type { Store } from '../store/store.ts';
@@ -43,15 +45,15 @@ async function noiseImage(folder: string, bytes: number, seed: string | number =
 }
 
 describe('a stopped backup', () => {
-  test.each(['image-file', 'stream'] as const)(
+  test.each(['image', 'stream'] as const)(
     'leaves a valid repository, and the next run stores only what is missing (%s)',
     async (kind) => {
       await inFolder(async (folder) => {
         const memory = new MemoryStore();
         const path = await noiseImage(folder, 130 * MIB);
         const source =
-          kind === 'image-file'
-            ? ({ kind, path } as const)
+          kind === 'image'
+            ? imageFile(path)
             : ({ kind, input: { kind: 'command', file: 'cat', args: [path] } } as const);
         const controller = new AbortController();
         let packs = 0;
@@ -79,7 +81,7 @@ describe('a stopped backup', () => {
         expect(Buffer.compare(await readFile(target), await readFile(path))).toBe(0);
       });
     },
-    30_000,
+    120_000,
   );
 
   test('that waits for a pipe ends at once', async () => {
@@ -298,7 +300,7 @@ describe('a store that does not answer any more', () => {
         expect(await snapshots(repository)).toBe(0);
       }
     });
-  }, 30_000);
+  }, 120_000);
 
   test('does not keep a restore from being stopped, whatever it is reading', async () => {
     await inFolder(async (folder) => {
@@ -310,15 +312,20 @@ describe('a store that does not answer any more', () => {
         const repository = await reopen(store);
         const request = {
           snapshotId: summary.snapshotId ?? '',
-          target: { kind: 'file', path: target },
-        } as const;
+          target: fileTarget(target),
+        };
         const plan = await planRestore(repository, request);
         store.plan({ on: 'load', type: 'data', nth, fault: 'hang' });
-        const restored = executeRestore(repository, plan, { signal: AbortSignal.timeout(500) });
-        struck = await restored.then(
-          () => store.struck,
-          () => store.struck,
+        const stop = new AbortController();
+        const restored = executeRestore(repository, plan, { signal: stop.signal });
+        const settled = restored.then(
+          () => 'ended',
+          () => 'ended',
         );
+        while (store.struck === 0 && (await Promise.race([settled, delay(5)])) !== 'ended');
+        stop.abort();
+        await settled;
+        struck = store.struck;
         if (struck === 0) await restored;
         else {
           await expect(restored).rejects.toMatchObject({ kind: 'cancelled' });
@@ -326,7 +333,7 @@ describe('a store that does not answer any more', () => {
         }
       }
     });
-  }, 30_000);
+  }, 120_000);
 });
 
 describe('a restore', () => {

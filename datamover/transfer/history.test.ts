@@ -12,6 +12,7 @@ import { noise, prose, seededRandom, type Random } from '../repository/testing/b
 import { dropLocks } from '../repository/testing/small-repository.ts';
 import { MemoryStore } from '../store/memory.ts';
 import type { Store } from '../store/store.ts';
+import { imageFile } from './backup-plan.ts';
 import type { BackupSummary } from './backup.ts';
 import {
   backUp,
@@ -54,8 +55,8 @@ async function backUpSomehow(store: Store, path: string, random: Random): Promis
   const compression = (['off', 'fastest', 'auto', 'max'] as const)[random.below(4)] ?? 'auto';
   const fd = openSync(path, 'r');
   try {
-    const kind = (['image-file', 'image-stream', 'stream'] as const)[random.below(3)] ?? 'stream';
-    const source = kind === 'image-file' ? { kind, path } : { kind, input: { kind: 'fd', fd } as const };
+    const kind = (['image', 'image-stream', 'stream'] as const)[random.below(3)] ?? 'stream';
+    const source = kind === 'image' ? imageFile(path) : { kind, input: { kind: 'fd', fd } as const };
     return await backUp(repository, source, { compression }, { workers: 1 + random.below(3) });
   } finally {
     closeSync(fd);

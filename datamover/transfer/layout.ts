@@ -1,5 +1,6 @@
 import { DatamoverError } from '../errors.ts';
 import type { Id } from '../repository/types.ts';
+import type { ChangeKnowledge } from '../volumes/driver.ts';
 
 /**
  * How a volume lies in a snapshot (docs/format.md, "Volumes"):
@@ -38,6 +39,13 @@ export interface VolumeRecord {
   readonly image?: { readonly segmentBytes: number; readonly blobBytes: number };
   /** In the order in which they are received. */
   readonly streams?: readonly StreamRecord[];
+  /** How a driver knew what to read. */
+  readonly changes?: ChangeKnowledge;
+  /**
+   * Under a driver's name what it told of the volume: its identity, and properties to make it again. `zfs` and `rbd` have more
+   * fields than those that streams give, which are named here.
+   */
+  readonly file?: Readonly<Record<string, unknown>>;
   /** Of an image that a zvol's send stream gave: what an increment must build on. Guids are decimal. */
   readonly zfs?: {
     readonly guid: string;

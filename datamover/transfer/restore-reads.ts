@@ -46,6 +46,19 @@ export function orderedReads(repository: Repository, file: ContentFile): PackRea
   return planReads(occurrences(repository, file), READ_LIMITS);
 }
 
+/** For a target that is written from its first byte to its last: blobs of zeros are left out. */
+export function ascendingReads(
+  repository: Repository,
+  file: ContentFile,
+  isZero: (id: Id, length: number) => boolean,
+): PackRead[] {
+  const wanted = occurrences(repository, file);
+  return planReads(
+    wanted.filter(({ id, location }) => !isZero(id, plainLength(location))),
+    READ_LIMITS,
+  );
+}
+
 /** For a target with random access: every pack once, every blob decoded once, blobs of zeros not at all. */
 export function scatteredReads(
   repository: Repository,

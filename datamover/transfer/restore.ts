@@ -1,32 +1,37 @@
-import { hash } from 'node:crypto';
-import { read as readCallback } from 'node:fs';
-import { promisify } from 'node:util';
 import { DatamoverError } from '../errors.ts';
 import { loadReads } from '../repository/loader/loader.ts';
 import { plainLength, type PackRead } from '../repository/loader/read-plan.ts';
 import type { Repository } from '../repository/repository.ts';
-import { CELL_BYTES } from '../repository/saver/saver.ts';
 import type { Id } from '../repository/types.ts';
-import { toBytes } from '../repository/id.ts';
-import { ImageTarget, planTarget, type TargetPlan } from '../volumes/file/target.ts';
-import { forgetPages } from '../volumes/file/page-cache.ts';
+import type { TargetPlan, TargetWishes, VolumeDriver } from '../volumes/driver.ts';
+import { FileDriver } from '../volumes/file/driver.ts';
 import { PipeTarget } from '../volumes/file/pipe.ts';
 import { FullDiff } from '../volumes/rbd/full-diff.ts';
-import { zeroBlobId } from './image-tree.ts';
-import type { VolumeFormat, VolumeName } from './layout.ts';
+import type { VolumeFormat, VolumeName, VolumeRecord } from './layout.ts';
 import { packSource } from './pack-source.ts';
-import { PROGRESS_INTERVAL_MS, type Progress, type TransferOptions } from './progress.ts';
-import { orderedReads, scatteredReads } from './restore-reads.ts';
+import type { TransferOptions } from './progress.ts';
+import { orderedReads } from './restore-reads.ts';
+import { Tally, type RestoreSummary } from './restore-tally.ts';
 import { checkForm, chooseStream } from './stream-choice.ts';
+import { loadOptions, restoreToVolume } from './volume-restore.ts';
 import { VolumeReader } from './volume-reader.ts';
 
-export type RestoreTarget = { readonly kind: 'file'; readonly path: string } | PipeRequest;
+export type { RestoreSummary } from './restore-tally.ts';
+
+export type RestoreTarget =
+  /** A volume on a storage. */
+  { readonly kind: 'driver'; readonly driver: VolumeDriver; readonly location: string } | PipeRequest;
 
 export interface PipeRequest {
   readonly kind: 'stdout';
   readonly fd: number;
   /** The bytes as they are (without it), or a full diff for `rbd import-diff`. */
   readonly as?: 'image' | 'rbd-diff';
+}
+
+/** A file or a block device. */
+export function fileTarget(path: string): RestoreTarget {
+  return { kind: 'driver', driver: new FileDriver(), location: path };
 }
 
 export interface RestoreRequest {
@@ -36,12 +41,14 @@ export interface RestoreRequest {
   readonly sparse?: boolean;
   /** Read the target again and compare every blob with its id. */
   readonly verify?: boolean;
-  /** Overwrite a file that exists. */
+  /** Overwrite a volume that exists. */
   readonly force?: boolean;
   /** Refuses a backup that is not kept so: as an image, or as a chain of ZFS send streams. */
   readonly as?: 'image' | 'zfs';
   /** Of a chain, one stream alone: its number (0 is the full one) or the guid of its snapshot. */
   readonly stream?: string;
+  /** How a new volume is to be made. */
+  readonly wishes?: TargetWishes;
 }
 
 export interface RestorePlan {
@@ -50,28 +57,19 @@ export interface RestorePlan {
   readonly volume: VolumeName;
   readonly format: VolumeFormat;
   readonly totalBytes: number;
-  readonly target: ({ readonly kind: 'file' } & { readonly file: TargetPlan }) | PipeRequest;
+  readonly target:
+    { readonly kind: 'driver'; readonly driver: VolumeDriver; readonly plan: TargetPlan } | PipeRequest;
   readonly sparse: boolean;
   readonly verify: boolean;
   /** The number of the one stream that is restored; undefined for the whole volume. */
   readonly stream: number | undefined;
 }
 
-export interface RestoreSummary {
-  readonly bytesRestored: number;
-  readonly bytesWritten: number;
-  /** Zeros that became holes. */
-  readonly bytesSkippedZero: number;
-  readonly verified: boolean;
-  readonly seconds: number;
-}
-
-const read = promisify(readCallback);
-
-/** Zero blobs have this length on the grid, and restic's shortest one in a stream. */
-const ZERO_LENGTHS = [CELL_BYTES, 512 << 10];
-
-export async function planRestore(repository: Repository, request: RestoreRequest): Promise<RestorePlan> {
+export async function planRestore(
+  repository: Repository,
+  request: RestoreRequest,
+  signal?: AbortSignal,
+): Promise<RestorePlan> {
   const { snapshotId, target } = request;
   const snapshot = await repository.loadSnapshot(snapshotId);
   const { record } = await VolumeReader.open(repository, snapshotId, snapshot);
@@ -103,13 +101,27 @@ export async function planRestore(repository: Repository, request: RestoreReques
     format: record.format,
     totalBytes: bytes,
     stream: stream?.number,
-    target:
-      target.kind === 'stdout'
-        ? target
-        : { kind: 'file', file: await planTarget(target.path, bytes, request.force ?? false) },
+    target: target.kind === 'stdout' ? target : await planVolume(target, record, bytes, request, signal),
     sparse: request.sparse ?? true,
     verify: request.verify ?? false,
   };
+}
+
+async function planVolume(
+  { driver, location }: Extract<RestoreTarget, { kind: 'driver' }>,
+  record: VolumeRecord,
+  bytes: number,
+  { force = false, wishes }: RestoreRequest,
+  signal?: AbortSignal,
+): Promise<RestorePlan['target']> {
+  const own = record[driver.name];
+  const need = {
+    bytes,
+    force,
+    ...(own !== undefined && { record: own }),
+    ...(wishes !== undefined && { wishes }),
+  };
+  return { kind: 'driver', driver, plan: await driver.planTarget(location, need, signal) };
 }
 
 /** Carries the plan out. Bytes that do not have the SHA-256 they are named by are never written. */
@@ -128,7 +140,12 @@ export async function executeRestore(
   try {
     if (plan.target.kind === 'stdout')
       await restoreToPipe(repository, volume, plan.stream, plan.target, tally, options);
-    else await restoreToFile(repository, volume, plan, plan.target.file, tally, options);
+    else {
+      const content = { bytes: plan.totalBytes, files: () => volume.files(plan.stream) };
+      const { driver, plan: chosen } = plan.target;
+      const target = await driver.openTarget(chosen, options.signal);
+      await restoreToVolume(repository, content, chosen.location, target, plan, tally, options);
+    }
   } finally {
     tally.stop();
   }
@@ -150,7 +167,7 @@ async function restoreToPipe(
     for await (const file of volume.files(stream)) yield* orderedReads(repository, file);
   };
   await loadReads(packSource(repository), reads(), {
-    ...pickOptions(options),
+    ...loadOptions(options),
     ordered: true,
     deliver: async (packRead, plain) => {
       for (const { from, to, times } of piecesInOrder(packRead)) {
@@ -175,160 +192,4 @@ function piecesInOrder(packRead: PackRead): { from: number; to: number; times: n
     at = end;
   }
   return pieces;
-}
-
-async function restoreToFile(
-  repository: Repository,
-  volume: VolumeReader,
-  plan: RestorePlan,
-  file: TargetPlan,
-  tally: Tally,
-  options: TransferOptions,
-): Promise<void> {
-  const target = await ImageTarget.open(file);
-  try {
-    const zeroIds = new Map(ZERO_LENGTHS.map((length) => [zeroBlobId(length), length]));
-    const isZero = (id: Id, length: number): boolean => zeroIds.get(id) === length;
-    const skipZeros = plan.sparse && target.startsAsZeros;
-    const reads = async function* (): AsyncGenerator<PackRead> {
-      for await (const content of volume.files(plan.stream)) {
-        const scattered = scatteredReads(repository, content, isZero);
-        for (const zero of scattered.zeros) {
-          if (!skipZeros) await target.writeZeros(zero.position, zero.length);
-          tally.zero(zero.length, skipZeros);
-        }
-        yield* scattered.reads;
-      }
-    };
-    await loadReads(packSource(repository), reads(), {
-      ...pickOptions(options),
-      ordered: false,
-      deliver: async (packRead, plain) => {
-        for (const { position, from, to } of piecesByPosition(packRead)) {
-          await target.write(position, plain.subarray(from, to));
-          tally.wrote(to - from);
-        }
-      },
-    });
-    await target.sync();
-    if (plan.verify) {
-      forgetPages(target.fd);
-      await verify(repository, volume, plan.stream, target.fd, file.path, options.signal);
-    }
-    await target.close();
-  } catch (error) {
-    await target.discard();
-    throw error;
-  }
-}
-
-/** Blobs that lie side by side in memory and in the target become one write. */
-function piecesByPosition(packRead: PackRead): { position: number; from: number; to: number }[] {
-  const pieces: { position: number; from: number; to: number }[] = [];
-  let at = 0;
-  for (const { location, positions } of packRead.blobs) {
-    const end = at + plainLength(location);
-    for (const position of positions) {
-      const last = pieces.at(-1);
-      if (last?.to === at && last.position + (last.to - last.from) === position) last.to = end;
-      else pieces.push({ position, from: at, to: end });
-    }
-    at = end;
-  }
-  return pieces;
-}
-
-async function verify(
-  repository: Repository,
-  volume: VolumeReader,
-  stream: number | undefined,
-  fd: number,
-  path: string,
-  signal?: AbortSignal,
-): Promise<void> {
-  let buffer = Buffer.alloc(CELL_BYTES);
-  for await (const file of volume.files(stream)) {
-    let position = file.position;
-    for (const id of file.content) {
-      signal?.throwIfAborted();
-      const location = repository.index.lookup('data', toBytes(id));
-      const length = location ? plainLength(location) : 0;
-      if (buffer.length < length) buffer = Buffer.alloc(length);
-      const { bytesRead } = await read(fd, buffer, 0, length, position);
-      if (bytesRead !== length || hash('sha256', buffer.subarray(0, length), 'hex') !== id) {
-        throw new DatamoverError({
-          operation: 'verify',
-          subject: path,
-          cause: `bytes ${position} to ${position + length} read back differ from what was written`,
-          hint: 'the target loses data: check its disk',
-          kind: 'incomplete',
-        });
-      }
-      position += length;
-    }
-  }
-}
-
-function pickOptions(options: TransferOptions): Pick<TransferOptions, 'signal' | 'workers'> {
-  return {
-    ...(options.signal ? { signal: options.signal } : {}),
-    ...(options.workers ? { workers: options.workers } : {}),
-  };
-}
-
-/** Counts what a restore has done, and reports it now and then. */
-class Tally {
-  readonly #started = performance.now();
-  readonly #totalBytes: number;
-  readonly #timer: NodeJS.Timeout | undefined;
-  #written = 0;
-  #skipped = 0;
-  #zero = 0;
-
-  constructor(totalBytes: number, onProgress?: (progress: Progress) => void) {
-    this.#totalBytes = totalBytes;
-    if (onProgress) this.#timer = setInterval(() => onProgress(this.#progress()), PROGRESS_INTERVAL_MS);
-  }
-
-  wrote(bytes: number): void {
-    this.#written += bytes;
-  }
-
-  zero(bytes: number, skipped: boolean): void {
-    this.#zero += bytes;
-    if (skipped) this.#skipped += bytes;
-    else this.#written += bytes;
-  }
-
-  stop(): void {
-    clearInterval(this.#timer);
-  }
-
-  summary(verified: boolean): RestoreSummary {
-    return {
-      bytesRestored: this.#written + this.#skipped,
-      bytesWritten: this.#written,
-      bytesSkippedZero: this.#skipped,
-      verified,
-      seconds: this.#seconds,
-    };
-  }
-
-  get #seconds(): number {
-    return (performance.now() - this.#started) / 1000;
-  }
-
-  #progress(): Progress {
-    return {
-      phase: 'transferring',
-      totalBytes: this.#totalBytes,
-      doneBytes: this.#written + this.#skipped,
-      readBytes: this.#written - (this.#zero - this.#skipped),
-      newBytes: this.#written,
-      deduplicatedBytes: 0,
-      zeroBytes: this.#zero,
-      storedBytes: 0,
-      seconds: this.#seconds,
-    };
-  }
 }

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { run } from '../process/spawn.ts';
 import { noise, prose } from '../repository/testing/bytes.ts';
 import { MemoryStore } from '../store/memory.ts';
-import { planBackup } from './backup-plan.ts';
-import { planRestore } from './restore.ts';
+import { imageFile, planBackup } from './backup-plan.ts';
+import { fileTarget, planRestore } from './restore.ts';
 import {
   backUp,
   backUpImage,
@@ -247,7 +247,7 @@ test('plans are plain values that tell what will happen', async () => {
     const repository = await newRepository(new MemoryStore());
     const path = await writeImage(join(folder, 'image'), 9 * MIB, [{ offset: 0, content: noise(1, MIB) }]);
     const time = new Date('2026-01-02T03:04:05.678Z');
-    const source = { kind: 'image-file', path } as const;
+    const source = imageFile(path);
     const plan = await planBackup(repository, {
       volume: VOLUME,
       source,
@@ -257,13 +257,29 @@ test('plans are plain values that tell what will happen', async () => {
     });
     expect(JSON.parse(JSON.stringify(plan))).toEqual({
       volume: VOLUME,
-      source,
+      source: {
+        kind: 'driver',
+        driver: { name: 'file', readsWhole: true },
+        read: {
+          source: {
+            driver: 'file',
+            location: path,
+            format: 'image',
+            bytes: 9 * MIB,
+            record: { kind: 'file' },
+          },
+          everything: false,
+          changes: { mechanism: 'allocated-extents', because: 'a file keeps no list of changes' },
+          estimateBytes: 9 * MIB,
+        },
+      },
       format: 'image',
       driver: 'file',
       host: 'c1',
       tags: ['volume=shop/database', 'driver=file', 'format=image', 'nightly'],
       time: '2026-01-02T03:04:05.678Z',
       compression: 'auto',
+      sample: {},
       dryRun: false,
       totalBytes: 9 * MIB,
     });
@@ -271,7 +287,7 @@ test('plans are plain values that tell what will happen', async () => {
     const target = join(folder, 'new');
     const restore = await planRestore(repository, {
       snapshotId: summary.snapshotId ?? '',
-      target: { kind: 'file', path: target },
+      target: fileTarget(target),
     });
     expect(JSON.parse(JSON.stringify(restore))).toEqual({
       snapshotId: summary.snapshotId,
@@ -279,7 +295,11 @@ test('plans are plain values that tell what will happen', async () => {
       volume: VOLUME,
       format: 'image',
       totalBytes: 9 * MIB,
-      target: { kind: 'file', file: { path: target, bytes: 9 * MIB, kind: 'new-file' } },
+      target: {
+        kind: 'driver',
+        driver: { name: 'file', readsWhole: true },
+        plan: { location: target, bytes: 9 * MIB, action: 'create', kind: 'new-file' },
+      },
       sparse: true,
       verify: false,
     });

@@ -12,12 +12,13 @@ import {
   type StreamInput,
 } from '../repository/saver/saver.ts';
 import { encodeTree, fileNode, folderNode, type TreeNode } from '../repository/tree.ts';
+import type { ReadPlan, VolumeFeed } from '../volumes/driver.ts';
 import { openImage } from '../volumes/file/source.ts';
-import type { BackupPlan } from './backup-plan.ts';
+import type { BackupPlan, PipedSource } from './backup-plan.ts';
 import { cellsToRead } from './cells.ts';
 import { saveChain } from './chain-backup.ts';
 import { ContentList } from './content-list.ts';
-import type { FedImage, ImageFacts } from './fed-image.ts';
+import { readBaseImage, type BaseImage, type FedImage, type ImageFacts } from './fed-image.ts';
 import { ImageTree } from './image-tree.ts';
 import {
   IMAGE_FOLDER,
@@ -29,6 +30,7 @@ import {
 } from './layout.ts';
 import { progressOf, PROGRESS_INTERVAL_MS, type Progress, type TransferOptions } from './progress.ts';
 import { saveDiff } from './rbd-backup.ts';
+import { readChainBase, type ChainBase } from './stream-chain.ts';
 import { saveZvol } from './zvol-backup.ts';
 
 /** What became of a volume's bytes: everything of its snapshot but `volume.json` and the root. */
@@ -42,40 +44,91 @@ export interface SavedContent {
 }
 
 /** Stores the bytes of a volume as an image or a stream, and the trees that name them. */
-export async function saveContent(
+export async function savePiped(
   repository: Repository,
   session: BackupSession,
   plan: BackupPlan,
+  source: PipedSource,
   options: TransferOptions,
   started: number,
 ): Promise<SavedContent> {
-  const { source } = plan;
   switch (source.kind) {
-    case 'image-file':
-      return saveImageFile(session, plan, source.path, options, started);
     case 'image-stream':
       return saveImageStream(session, plan, source.input, options, started);
     case 'zvol-stream':
-      return saveZvolStream(repository, session, plan, source.input, options, started);
+      return saveZvolStream(repository, session, plan, source.input, plan.base, options, started);
     case 'rbd-diff':
-      return saveDiffStream(repository, session, plan, source.input, options, started);
+      return saveDiffStream(repository, session, plan, source.input, plan.base, options, started);
     case 'zfs-stream':
-      return saveZfsStream(repository, session, plan, source.input, options, started);
+      return saveZfsStream(repository, session, plan, source.input, plan.chain, options, started);
     case 'stream':
       return savePlainStream(session, plan, source.input, options, started);
   }
 }
 
+/** Stores what a driver reads of a volume. */
+export async function saveFeed(
+  repository: Repository,
+  session: BackupSession,
+  plan: BackupPlan,
+  read: ReadPlan,
+  feed: VolumeFeed,
+  options: TransferOptions,
+  started: number,
+): Promise<SavedContent> {
+  const content = await saveFed(repository, session, plan, read, feed, options, started);
+  const { driver, record } = read.source;
+  const own = content.record[driver];
+  return {
+    ...content,
+    // What the stream itself says of the volume counts more than what the storage said before it was read.
+    record: { ...content.record, changes: read.changes, [driver]: { ...record, ...own } },
+  };
+}
+
+async function saveFed(
+  repository: Repository,
+  session: BackupSession,
+  plan: BackupPlan,
+  read: ReadPlan,
+  feed: VolumeFeed,
+  options: TransferOptions,
+  started: number,
+): Promise<SavedContent> {
+  const id = read.base?.snapshotId;
+  switch (feed.kind) {
+    case 'file':
+      return saveImageFile(session, plan, feed, options, started);
+    case 'zvol-send': {
+      const base = id === undefined ? undefined : await readBaseImage(repository, id);
+      return saveZvolStream(repository, session, plan, program(feed), base, options, started);
+    }
+    case 'rbd-diff': {
+      const base = id === undefined ? undefined : await readBaseImage(repository, id);
+      return saveDiffStream(repository, session, plan, program(feed), base, options, started);
+    }
+    case 'zfs-stream': {
+      const chain = id === undefined ? undefined : await readChainBase(repository, id);
+      return saveZfsStream(repository, session, plan, program(feed), chain, options, started);
+    }
+  }
+}
+
+function program({ command }: Extract<VolumeFeed, { command: unknown }>): StreamInput {
+  return { kind: 'command', ...command };
+}
+
 async function saveImageFile(
   session: BackupSession,
   plan: BackupPlan,
-  path: string,
+  { path, readHoles }: Extract<VolumeFeed, { kind: 'file' }>,
   options: TransferOptions,
   started: number,
 ): Promise<SavedContent> {
   const image = openImage(path);
   try {
-    const runs = cellsToRead(image.bytes, image.extents());
+    const everything = [{ offset: 0, length: image.bytes }];
+    const runs = cellsToRead(image.bytes, readHoles === true ? everything : image.extents());
     const tree = new ImageTree(image.bytes, runs, (bytes) => session.saveTree(bytes));
     const save = saveCells(
       session,
@@ -126,6 +179,7 @@ async function saveZvolStream(
   session: BackupSession,
   plan: BackupPlan,
   input: StreamInput,
+  base: BaseImage | undefined,
   options: TransferOptions,
   started: number,
 ): Promise<SavedContent> {
@@ -133,7 +187,7 @@ async function saveZvolStream(
     repository,
     session,
     input,
-    plan.base,
+    base,
     saveOptions(session, options),
     (save) => watch(save, options, started),
   );
@@ -145,6 +199,7 @@ async function saveDiffStream(
   session: BackupSession,
   plan: BackupPlan,
   input: StreamInput,
+  base: BaseImage | undefined,
   options: TransferOptions,
   started: number,
 ): Promise<SavedContent> {
@@ -152,7 +207,7 @@ async function saveDiffStream(
     repository,
     session,
     input,
-    plan.base,
+    base,
     saveOptions(session, options),
     (save) => watch(save, options, started),
   );
@@ -184,6 +239,7 @@ async function saveZfsStream(
   session: BackupSession,
   plan: BackupPlan,
   input: StreamInput,
+  base: ChainBase | undefined,
   options: TransferOptions,
   started: number,
 ): Promise<SavedContent> {
@@ -191,7 +247,7 @@ async function saveZfsStream(
     repository,
     session,
     input,
-    plan.chain,
+    base,
     saveOptions(session, options),
     (save) => watch(save, options, started),
   );

@@ -7,7 +7,7 @@ import type { Repository } from '../repository/repository.ts';
 import { MemoryStore } from '../store/memory.ts';
 import { fixtureBytes, volumeSnapshot } from '../volumes/zfs/testing/fixtures.ts';
 import type { Store } from '../store/store.ts';
-import type { BackupRequest } from './backup-plan.ts';
+import { imageFile, type BackupRequest } from './backup-plan.ts';
 import type { BackupSummary } from './backup.ts';
 import { backUp, inFolder, newRepository, reopen, restoreTo } from './testing/volumes.ts';
 import { VolumeReader } from './volume-reader.ts';
@@ -125,7 +125,7 @@ describe('a zvol’s send streams', () => {
       const path = join(folder, 'disk');
       await writeFile(path, Buffer.alloc(8 * MIB, 1));
       const later = { time: new Date(Date.now() + 3_600_000) };
-      await backUp(await reopen(store), { kind: 'image-file', path }, later);
+      await backUp(await reopen(store), imageFile(path), later);
       await expect(send(store, folder, fixtureBytes('zvol-8k-inc1'))).rejects.toThrow(
         /does not know of which snapshot it is/,
       );

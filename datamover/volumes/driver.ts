@@ -7,6 +7,8 @@
  */
 export interface VolumeDriver<Read extends ReadPlan = ReadPlan, Target extends TargetPlan = TargetPlan> {
   readonly name: DriverName;
+  /** It never tells changes: nobody needs to look for bases. */
+  readonly readsWhole?: true;
 
   /** Looks at what `location` names. Throws where it does not exist or its name could mean something else to a command. */
   identify(location: string, signal?: AbortSignal): Promise<SourceVolume>;
@@ -17,7 +19,7 @@ export interface VolumeDriver<Read extends ReadPlan = ReadPlan, Target extends T
    */
   planRead(source: SourceVolume, request: ReadRequest, signal?: AbortSignal): Promise<Read>;
 
-  /** Keeps the snapshot and its base from vanishing while they are read. */
+  /** Keeps the snapshot and its base from vanishing while they are read. A volume may be held more than once at a time. */
   hold(plan: Read, signal?: AbortSignal): Promise<HeldRead>;
 
   /** Leaves on the storage what the next backup needs to build on this one (a bookmark, a snap), and takes older such things away. */
@@ -29,7 +31,10 @@ export interface VolumeDriver<Read extends ReadPlan = ReadPlan, Target extends T
   /** Makes the target, or opens the one that is there. */
   openTarget(plan: Target, signal?: AbortSignal): Promise<VolumeTarget>;
 
-  /** Takes away what killed transfers of ours left behind on this volume: holds, helper images. Gives a line for each. */
+  /**
+   * Takes away what killed transfers of ours left behind on this volume: holds, helper images. Gives a line for each; what a
+   * transfer that lives still uses stays.
+   */
   cleanUp(location: string, signal?: AbortSignal): Promise<string[]>;
 }
 
@@ -60,8 +65,10 @@ export interface BaseBackup {
 export interface ReadRequest {
   /** The newest first. */
   readonly bases: readonly BaseBackup[];
-  /** Only this base will do (`--base`): refused, with the reason, where the storage cannot tell changes from it. */
+  /** Only this base (a restic snapshot's id) will do: refused, with the reason, where the storage cannot tell changes from it. */
   readonly mustUse?: string;
+  /** What the storage says of changes was found wrong: nothing of it may be used, neither of changes nor of what is allocated. */
+  readonly distrusted?: boolean;
 }
 
 export interface ReadPlan {
@@ -71,6 +78,8 @@ export interface ReadPlan {
   readonly changes: ChangeKnowledge;
   /** Bytes that the storage expects to send, if it says so: an estimate. */
   readonly estimateBytes?: number;
+  /** A sentence for whoever relies on the backup: what may be less than a snapshot of one moment. */
+  readonly caution?: string;
 }
 
 /** How the changes since the base are known; the best that the storage allows. On the status and in `--stats`. */
@@ -112,8 +121,8 @@ export interface RangeContent {
 }
 
 export type VolumeFeed =
-  /** Read at random, where it has data. */
-  | { readonly kind: 'file'; readonly path: string }
+  /** Read at random, where it has data; with `readHoles` where it says that it has none as well. */
+  | { readonly kind: 'file'; readonly path: string; readonly readHoles?: boolean }
   /** What a program prints; its exit status counts. An increment has only what changed since the plan's base. */
   | { readonly kind: 'zvol-send'; readonly command: ProducerCommand; readonly increment: boolean }
   | { readonly kind: 'rbd-diff'; readonly command: ProducerCommand; readonly increment: boolean }
@@ -131,10 +140,28 @@ export interface TargetNeed {
   readonly record?: unknown;
   /** Write over a volume that is there. */
   readonly force: boolean;
+  readonly wishes?: TargetWishes;
+}
+
+/** How a new volume is to be made, where it is not to be as it was. A driver refuses a wish that means nothing to it. */
+export interface TargetWishes {
+  /** ZFS: whether space is reserved for the whole volume. */
+  readonly thick?: boolean;
+  /** ZFS: bytes. */
+  readonly volblocksize?: number;
+  /** ZFS: properties to set. */
+  readonly properties?: Readonly<Record<string, string>>;
+  /** RBD: bytes. */
+  readonly objectBytes?: number;
+  /** RBD: the pool that holds the data. */
+  readonly dataPool?: string;
+  /** RBD: features, and no others. */
+  readonly features?: readonly string[];
 }
 
 export interface TargetPlan {
   readonly location: string;
+  /** Of the volume that will be there: at least as many as the backup's. */
   readonly bytes: number;
   /** `create` makes it, and takes it away again when the restore fails; an existing one is left as it is then. */
   readonly action: 'create' | 'overwrite';

@@ -2,10 +2,9 @@ import { hostname } from 'node:os';
 import { listBackups } from '../../catalog/list.ts';
 import { resolveBackup } from '../../catalog/select.ts';
 import { adoptOrphans } from '../../repository/orphans.ts';
-import { planBackup, type BackupRequest } from '../../transfer/backup-plan.ts';
+import { imageFile, planBackup, type BackupRequest } from '../../transfer/backup-plan.ts';
 import { executeBackup, type BackupSummary } from '../../transfer/backup.ts';
 import { parseVolumeName, type VolumeName } from '../../transfer/layout.ts';
-import { isInUse } from '../../volumes/file/source.ts';
 import { collectTags, parseFile, parseFormat, parseTime, type InputFormat } from '../arguments.ts';
 import type { Output } from '../output.ts';
 import { Reporter } from '../progress.ts';
@@ -118,10 +117,8 @@ export const verb: Verb = {
                 dryRun,
                 ...(options.force === true ? { parent: null } : parent === undefined ? {} : { parent }),
               });
-              if (plan.source.kind === 'image-file' && isInUse(plan.source.path)) {
-                output.note(
-                  `${plan.source.path} is in use: what changes while it is read may be half in the backup (back up a snapshot of it)`,
-                );
+              if (plan.source.kind === 'driver' && plan.source.read.caution !== undefined) {
+                output.note(plan.source.read.caution);
               }
               const reporter = new Reporter(output);
               const status = new TransferStatus('backup');
@@ -169,7 +166,7 @@ function readSource(source: readonly string[], options: BackupOptions): BackupRe
     }
     if (as !== undefined && as !== 'image')
       throw usage('backup', `--as ${as} is for --stdin and --stdin-command`);
-    return { kind: 'image-file', path: parseFile(source[0] ?? '') };
+    return imageFile(parseFile(source[0] ?? ''));
   }
   if (stdin === true && stdinCommand === true) {
     throw usage('backup', '--stdin and --stdin-command exclude each other');

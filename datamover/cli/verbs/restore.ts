@@ -1,7 +1,7 @@
 import { listBackups } from '../../catalog/list.ts';
 import { resolveBackup } from '../../catalog/select.ts';
 import { volumeName } from '../../catalog/volume-backup.ts';
-import { executeRestore, planRestore } from '../../transfer/restore.ts';
+import { executeRestore, fileTarget, planRestore } from '../../transfer/restore.ts';
 import { parseOutputFormat, parseTarget, type OutputFormat } from '../arguments.ts';
 import { listStreamsOf } from '../stream-list.ts';
 import { addFilterOptions, readFilter, type FilterOptions } from '../filter.ts';
@@ -96,7 +96,7 @@ export const verb: Verb = {
               target:
                 to.path === undefined
                   ? { kind: 'stdout', fd: 1, as: options.as === 'rbd-diff' ? options.as : 'image' }
-                  : { kind: 'file', path: to.path },
+                  : fileTarget(to.path),
               sparse: options.sparse,
               verify: options.verify === true,
               force: options.force === true || options.overwrite === true,

@@ -8,10 +8,16 @@ import { newMasterKey } from '../../repository/key-file.ts';
 import { addKey } from '../../repository/keys.ts';
 import { Repository, type OpenOptions } from '../../repository/repository.ts';
 import type { Store } from '../../store/store.ts';
-import { planBackup, type BackupRequest } from '../backup-plan.ts';
+import { imageFile, planBackup, type BackupRequest } from '../backup-plan.ts';
 import { executeBackup, type BackupSummary } from '../backup.ts';
 import type { TransferOptions } from '../progress.ts';
-import { executeRestore, planRestore, type RestoreRequest, type RestoreSummary } from '../restore.ts';
+import {
+  executeRestore,
+  fileTarget,
+  planRestore,
+  type RestoreRequest,
+  type RestoreSummary,
+} from '../restore.ts';
 
 export const PASSWORD = 'a password of the tests';
 export const VOLUME = { namespace: 'shop', name: 'database' };
@@ -91,7 +97,7 @@ export async function backUpImage(
   request: Partial<BackupRequest> = {},
   options: TransferOptions = {},
 ): Promise<BackupSummary> {
-  return backUp(repository, { kind: 'image-file', path }, request, options);
+  return backUp(repository, imageFile(path), request, options);
 }
 
 export async function restoreTo(
@@ -103,7 +109,7 @@ export async function restoreTo(
 ): Promise<RestoreSummary> {
   const plan = await planRestore(repository, {
     snapshotId: summary.snapshotId ?? 'a dry run has no snapshot',
-    target: { kind: 'file', path },
+    target: fileTarget(path),
     ...request,
   });
   return executeRestore(repository, plan, options);

@@ -8,7 +8,7 @@ import { run } from '../../process/spawn.ts';
 import { dataExtents } from './extents.ts';
 import { PipeTarget } from './pipe.ts';
 import { openImage } from './source.ts';
-import { ImageTarget, planTarget } from './target.ts';
+import { FileTarget, planFileTarget } from './target.ts';
 
 /** Filesystems keep holes in blocks of their own; none in use has larger ones than this. */
 const BLOCK = 65536;
@@ -125,45 +125,56 @@ describe('openImage', () => {
   });
 });
 
-describe('planTarget', () => {
+describe('planFileTarget', () => {
   test('takes a new file, and one that exists only with force', async () => {
     const path = join(folder, 'target');
-    expect(await planTarget(path, 10, false)).toEqual({ path, bytes: 10, kind: 'new-file' });
+    expect(await planFileTarget(path, 10, false)).toEqual({
+      location: path,
+      bytes: 10,
+      action: 'create',
+      kind: 'new-file',
+    });
     await writeFile(path, 'precious');
-    await expect(planTarget(path, 10, false)).rejects.toThrow(
+    await expect(planFileTarget(path, 10, false)).rejects.toThrow(
       /the file exists and has 8 bytes \(use --force/,
     );
-    expect(await planTarget(path, 10, true)).toEqual({ path, bytes: 10, kind: 'existing-file' });
+    expect(await planFileTarget(path, 10, true)).toEqual({
+      location: path,
+      bytes: 10,
+      action: 'overwrite',
+      kind: 'existing-file',
+    });
     expect(await readFile(path, 'utf8')).toBe('precious');
   });
 
   test('follows links, as devices are mostly named by them, and takes no link that leads nowhere', async () => {
     const link = join(folder, 'link');
     await symlink('linked', link);
-    await expect(ImageTarget.open(await planTarget(link, 10, true))).rejects.toThrow(/restore to .*link/);
+    await expect(FileTarget.open(await planFileTarget(link, 10, true))).rejects.toThrow(/restore to .*link/);
     await writeFile(join(folder, 'linked'), 'x');
-    expect(await planTarget(link, 10, true)).toEqual({
-      path: join(await realpath(folder), 'linked'),
+    expect(await planFileTarget(link, 10, true)).toEqual({
+      location: join(await realpath(folder), 'linked'),
       bytes: 10,
+      action: 'overwrite',
       kind: 'existing-file',
     });
   });
 
   test('refuses folders and character devices even with force', async () => {
-    await expect(planTarget(folder, 10, true)).rejects.toThrow(/neither a regular file nor a block device/);
-    await expect(planTarget('/dev/full', 10, true)).rejects.toMatchObject({ kind: 'usage' });
+    await expect(planFileTarget(folder, 10, true)).rejects.toThrow(/neither a regular file nor a block device/);
+    await expect(planFileTarget('/dev/full', 10, true)).rejects.toMatchObject({ kind: 'usage' });
   });
 });
 
-describe('ImageTarget', () => {
+describe('FileTarget', () => {
   test('what is never written is zero, whatever was there; the size is exact', async () => {
     const path = join(folder, 'overwritten');
     await writeFile(path, Buffer.alloc(3 * BLOCK, 9));
-    const target = await ImageTarget.open(await planTarget(path, 2 * BLOCK + 5, true));
+    const target = await FileTarget.open(await planFileTarget(path, 2 * BLOCK + 5, true));
     expect(target.startsAsZeros).toBe(true);
     await target.write(BLOCK, Buffer.from('here'));
     await target.writeZeros(BLOCK + 2, 2);
-    await target.sync();
+    await target.finish();
     await target.close();
     const expected = Buffer.alloc(2 * BLOCK + 5);
     expected.write('he', BLOCK);
@@ -172,9 +183,9 @@ describe('ImageTarget', () => {
 
   test('stays sparse where nothing is written', async () => {
     const path = join(folder, 'sparse-target');
-    const target = await ImageTarget.open(await planTarget(path, 2 ** 30, false));
+    const target = await FileTarget.open(await planFileTarget(path, 2 ** 30, false));
     await target.write(2 ** 29, Buffer.alloc(10, 1));
-    await target.sync();
+    await target.finish();
     await target.close();
     const { size, blocks } = await stat(path);
     expect(size).toBe(2 ** 30);
@@ -184,27 +195,27 @@ describe('ImageTarget', () => {
   test('discard removes the file that it made, never one that was there', async () => {
     const [made, existing] = [join(folder, 'made'), join(folder, 'existing')];
     await writeFile(existing, 'x');
-    await (await ImageTarget.open(await planTarget(made, 5, false))).discard();
-    await (await ImageTarget.open(await planTarget(existing, 5, true))).discard();
+    await (await FileTarget.open(await planFileTarget(made, 5, false))).discard();
+    await (await FileTarget.open(await planFileTarget(existing, 5, true))).discard();
     await expect(stat(made)).rejects.toMatchObject({ code: 'ENOENT' });
     expect((await stat(existing)).size).toBe(5);
   });
 
   test('a file that appears between plan and start is not taken', async () => {
     const path = join(folder, 'raced');
-    const plan = await planTarget(path, 5, false);
+    const plan = await planFileTarget(path, 5, false);
     await writeFile(path, 'somebody else');
-    await expect(ImageTarget.open(plan)).rejects.toThrow(/restore to .*raced/);
+    await expect(FileTarget.open(plan)).rejects.toThrow(/restore to .*raced/);
     expect(await readFile(path, 'utf8')).toBe('somebody else');
   });
 
   test('says what is wrong with the folder and with the size', async () => {
     const nowhere = join(folder, 'no', 'such', 'file');
-    await expect(ImageTarget.open({ path: nowhere, bytes: 1, kind: 'new-file' })).rejects.toThrow(
+    await expect(FileTarget.open({ location: nowhere, bytes: 1, action: 'create', kind: 'new-file' })).rejects.toThrow(
       /the folder does not exist \(create it first\)/,
     );
     const huge = join(folder, 'huge');
-    await expect(ImageTarget.open({ path: huge, bytes: 2 ** 52, kind: 'new-file' })).rejects.toThrow(
+    await expect(FileTarget.open({ location: huge, bytes: 2 ** 52, action: 'create', kind: 'new-file' })).rejects.toThrow(
       /a file of 4503599627370496 bytes is too large here/,
     );
     await expect(stat(huge)).rejects.toMatchObject({ code: 'ENOENT' });

@@ -2,26 +2,27 @@ import { constants, type Stats } from 'node:fs';
 import { open, realpath, stat, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DatamoverError, isErrno } from '../../errors.ts';
+import type { TargetPlan, VolumeTarget } from '../driver.ts';
+import { forgetPages } from './page-cache.ts';
 import { imageSize } from './size.ts';
 
-export interface TargetPlan {
-  readonly path: string;
-  readonly bytes: number;
+export interface FileTargetPlan extends TargetPlan {
   readonly kind: 'new-file' | 'existing-file' | 'device';
 }
 
 const OPERATION = 'restore to';
 const ZEROS = Buffer.alloc(1 << 20);
+const READ_BYTES = 4 << 20;
 
 /**
  * Looks at the target of a restore and says what will happen to it. A file that exists is only taken with `force`; a device
  * must be large enough.
  */
-export async function planTarget(named: string, bytes: number, force: boolean): Promise<TargetPlan> {
+export async function planFileTarget(named: string, bytes: number, force: boolean): Promise<FileTargetPlan> {
   // Devices are mostly named by links (/dev/disk/by-id, /dev/mapper): what they lead to is what is opened later.
   const path = await realpath(named).catch(() => named);
   const stats = await statOrMissing(path);
-  if (stats === undefined) return { path, bytes, kind: 'new-file' };
+  if (stats === undefined) return { location: path, bytes, action: 'create', kind: 'new-file' };
   if (stats.isBlockDevice()) {
     const room = imageSize(stats) ?? 0;
     if (room < bytes) {
@@ -32,7 +33,7 @@ export async function planTarget(named: string, bytes: number, force: boolean): 
         hint: 'choose a target that is at least as large',
       });
     }
-    return { path, bytes, kind: 'device' };
+    return { location: path, bytes: room, action: 'overwrite', kind: 'device' };
   }
   if (!stats.isFile()) {
     throw new DatamoverError({
@@ -51,23 +52,24 @@ export async function planTarget(named: string, bytes: number, force: boolean): 
       hint: 'use --force to overwrite it, or name another file',
     });
   }
-  return { path, bytes, kind: 'existing-file' };
+  return { location: path, bytes, action: 'overwrite', kind: 'existing-file' };
 }
 
 /** An open target. Everything that is not written reads as zero in a file; a device keeps what it had, so write its zeros too. */
-export class ImageTarget {
+export class FileTarget implements VolumeTarget {
+  readonly order = 'any';
   readonly #file: FileHandle;
-  readonly #plan: TargetPlan;
+  readonly #plan: FileTargetPlan;
 
-  private constructor(file: FileHandle, plan: TargetPlan) {
+  private constructor(file: FileHandle, plan: FileTargetPlan) {
     this.#file = file;
     this.#plan = plan;
   }
 
-  static async open(plan: TargetPlan): Promise<ImageTarget> {
-    let target: ImageTarget | undefined;
+  static async open(plan: FileTargetPlan): Promise<FileTarget> {
+    let target: FileTarget | undefined;
     try {
-      target = new ImageTarget(await open(plan.path, flagsFor(plan.kind), 0o600), plan);
+      target = new FileTarget(await open(plan.location, flagsFor(plan.kind), 0o600), plan);
       if (plan.kind !== 'device') {
         // Emptied first, so that holes are zero whatever was there.
         await target.#file.truncate(0);
@@ -84,10 +86,6 @@ export class ImageTarget {
   /** Whether parts that are never written read as zeros. */
   get startsAsZeros(): boolean {
     return this.#plan.kind !== 'device';
-  }
-
-  get fd(): number {
-    return this.#file.fd;
   }
 
   async write(position: number, bytes: Uint8Array): Promise<void> {
@@ -108,16 +106,29 @@ export class ImageTarget {
     }
   }
 
-  /** Makes the content durable. */
-  async sync(): Promise<void> {
+  async finish(): Promise<void> {
     try {
       // What the disk could not take after all (full, broken, over quota) is often said only here.
       await this.#file.sync();
       if (this.#plan.kind !== 'new-file') return;
-      const folder = await open(dirname(this.#plan.path), 'r');
+      const folder = await open(dirname(this.#plan.location), 'r');
       await folder.sync().finally(() => folder.close());
     } catch (error) {
       throw failure(error, this.#plan);
+    }
+  }
+
+  /** From the disk: what was just written would be found in memory even if the disk had lost it. */
+  async *readBack(signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    forgetPages(this.#file.fd);
+    const buffer = Buffer.alloc(READ_BYTES);
+    for (let position = 0; position < this.#plan.bytes;) {
+      signal?.throwIfAborted();
+      const length = Math.min(READ_BYTES, this.#plan.bytes - position);
+      const { bytesRead } = await this.#file.read(buffer, 0, length, position);
+      if (bytesRead === 0) return;
+      yield buffer.subarray(0, bytesRead);
+      position += bytesRead;
     }
   }
 
@@ -128,11 +139,11 @@ export class ImageTarget {
   /** Takes a file that this restore made away again: half a volume must not look like a whole one. */
   async discard(): Promise<void> {
     await this.close();
-    if (this.#plan.kind === 'new-file') await unlink(this.#plan.path).catch(() => undefined);
+    if (this.#plan.kind === 'new-file') await unlink(this.#plan.location).catch(() => undefined);
   }
 }
 
-function flagsFor(kind: TargetPlan['kind']): number {
+function flagsFor(kind: FileTargetPlan['kind']): number {
   switch (kind) {
     case 'new-file':
       return constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
@@ -144,11 +155,11 @@ function flagsFor(kind: TargetPlan['kind']): number {
   }
 }
 
-function failure(error: unknown, plan: TargetPlan): DatamoverError {
-  return new DatamoverError({ operation: OPERATION, subject: plan.path, ...explain(error, plan) });
+function failure(error: unknown, plan: FileTargetPlan): DatamoverError {
+  return new DatamoverError({ operation: OPERATION, subject: plan.location, ...explain(error, plan) });
 }
 
-function explain(error: unknown, { bytes, kind }: TargetPlan): { cause: unknown; hint?: string } {
+function explain(error: unknown, { bytes, kind }: FileTargetPlan): { cause: unknown; hint?: string } {
   const code = typeof error === 'object' && error !== null ? (error as { code?: unknown }).code : undefined;
   switch (code) {
     case 'ENOSPC':

@@ -1,0 +1,51 @@
+import type { Repository } from '../repository/repository.ts';
+import type { Snapshot } from '../repository/snapshot.ts';
+import { epochMilliseconds } from '../repository/time.ts';
+import type { Id } from '../repository/types.ts';
+import type { BaseBackup, DriverName } from '../volumes/driver.ts';
+import { volumePath, type VolumeFormat, type VolumeName } from './layout.ts';
+import { VolumeReader } from './volume-reader.ts';
+
+export interface EarlierBackup {
+  readonly id: Id;
+  readonly snapshot: Snapshot;
+}
+
+/** A storage keeps fewer snapshots than this to build on; each costs two small reads. */
+const MAX_BASES = 16;
+
+/** All backups of a volume on this host, the newest first. */
+export async function earlierBackups(
+  repository: Repository,
+  host: string,
+  volume: VolumeName,
+): Promise<EarlierBackup[]> {
+  const path = volumePath(volume);
+  const found: EarlierBackup[] = [];
+  for await (const { id, snapshot } of repository.snapshots({ onProblem: () => undefined })) {
+    if (snapshot.hostname === host && snapshot.paths.length === 1 && snapshot.paths[0] === path)
+      found.push({ id, snapshot });
+  }
+  const time = ({ snapshot }: EarlierBackup): number => epochMilliseconds(snapshot.time);
+  return found.sort((a, b) => time(b) - time(a));
+}
+
+/** What a driver may build on among these backups. One that cannot be read, or is of the other format, is none. */
+export async function readBases(
+  repository: Repository,
+  backups: readonly EarlierBackup[],
+  driver: DriverName,
+  format: VolumeFormat,
+  signal?: AbortSignal,
+): Promise<BaseBackup[]> {
+  const bases = await Promise.all(
+    backups.slice(0, MAX_BASES).map(async ({ id, snapshot }): Promise<BaseBackup | undefined> => {
+      const reader = await VolumeReader.open(repository, id, snapshot, signal).catch(() => undefined);
+      if (reader?.record.format !== format) return undefined;
+      const { bytes, [driver]: record } = reader.record;
+      return { snapshotId: id, bytes, ...(record !== undefined && { record }) };
+    }),
+  );
+  signal?.throwIfAborted();
+  return bases.filter((base) => base !== undefined);
+}
