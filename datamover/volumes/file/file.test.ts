@@ -161,7 +161,9 @@ describe('planFileTarget', () => {
   });
 
   test('refuses folders and character devices even with force', async () => {
-    await expect(planFileTarget(folder, 10, true)).rejects.toThrow(/neither a regular file nor a block device/);
+    await expect(planFileTarget(folder, 10, true)).rejects.toThrow(
+      /neither a regular file nor a block device/,
+    );
     await expect(planFileTarget('/dev/full', 10, true)).rejects.toMatchObject({ kind: 'usage' });
   });
 });
@@ -211,13 +213,13 @@ describe('FileTarget', () => {
 
   test('says what is wrong with the folder and with the size', async () => {
     const nowhere = join(folder, 'no', 'such', 'file');
-    await expect(FileTarget.open({ location: nowhere, bytes: 1, action: 'create', kind: 'new-file' })).rejects.toThrow(
-      /the folder does not exist \(create it first\)/,
-    );
+    await expect(
+      FileTarget.open({ location: nowhere, bytes: 1, action: 'create', kind: 'new-file' }),
+    ).rejects.toThrow(/the folder does not exist \(create it first\)/);
     const huge = join(folder, 'huge');
-    await expect(FileTarget.open({ location: huge, bytes: 2 ** 52, action: 'create', kind: 'new-file' })).rejects.toThrow(
-      /a file of 4503599627370496 bytes is too large here/,
-    );
+    await expect(
+      FileTarget.open({ location: huge, bytes: 2 ** 52, action: 'create', kind: 'new-file' }),
+    ).rejects.toThrow(/a file of 4503599627370496 bytes is too large here/);
     await expect(stat(huge)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });
