@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { appendFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import https from 'node:https';
@@ -16,6 +17,8 @@ export interface DaemonCommand extends Command {
   readonly ready: () => Promise<boolean>;
   /** Milliseconds until not being ready is a failure; 60 s without it. */
   readonly patience?: number;
+  /** Where what it writes to stdout is kept; in memory, the end of it, without a file. */
+  readonly logFile?: string;
 }
 
 const POLL_MS = 50;
@@ -25,7 +28,7 @@ const POLL_MS = 50;
  * the server with it (PR_SET_PDEATHSIG, through setpriv of util-linux).
  */
 export async function startDaemon(command: DaemonCommand): Promise<Daemon> {
-  const { ready, patience, ...rest } = command;
+  const { ready, patience, logFile, ...rest } = command;
   const running = await start({
     ...rest,
     file: 'setpriv',
@@ -35,6 +38,7 @@ export async function startDaemon(command: DaemonCommand): Promise<Daemon> {
   const said: string[] = [];
   running.stdout.on('data', (chunk: Buffer) => {
     said.push(chunk.toString());
+    if (logFile !== undefined) appendFileSync(logFile, chunk);
     if (said.length > 100) said.shift();
   });
   let ended: string | undefined;

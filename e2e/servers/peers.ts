@@ -16,7 +16,8 @@ export type PeerName =
   | 'kube-controller-manager'
   | 'kubectl'
   | 'snapshot-controller'
-  | 'csi-snapshotter';
+  | 'csi-snapshotter'
+  | 'velero';
 
 export interface Peer {
   readonly name: PeerName;

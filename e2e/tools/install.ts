@@ -15,6 +15,7 @@ import { installMinio } from './minio.ts';
 import { installOpenZfs } from './openzfs.ts';
 import { installCurrentRestic, installDebianRestic } from './restic.ts';
 import { installRustic } from './rustic.ts';
+import { installVelero } from './velero.ts';
 
 export type Installed = Omit<Peer, 'name'>;
 
@@ -41,6 +42,7 @@ const INSTALLERS: Record<PeerName, () => Promise<Installed>> = {
   kubectl: () => installKubernetes('kubectl'),
   'snapshot-controller': () => installKubernetes('snapshot-controller'),
   'csi-snapshotter': () => installKubernetes('csi-snapshotter'),
+  velero: installVelero,
 };
 
 const target = new URL('inventory.json', import.meta.url);
