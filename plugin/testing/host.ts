@@ -25,6 +25,8 @@ export interface HostOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Given the handshake's sixth field; plain text without it, as Velero has it. */
   readonly credentials?: (certificate: string) => ChannelCredentials;
+  /** Where the socket is for this process, when the plugin has another root. */
+  readonly socketPath?: (path: string, pid: number) => string;
   /** More of grpc-js’s channel options. */
   readonly channel?: ChannelOptions;
 }
@@ -62,7 +64,7 @@ export async function connect(options: HostOptions): Promise<Connected> {
   const handshake = first.split('|');
   const socket = handshake[3] ?? '';
   const client = new Client(
-    `unix:${socket}`,
+    `unix:${options.socketPath?.(socket, process.pid) ?? socket}`,
     options.credentials?.(handshake[5] ?? '') ?? credentials.createInsecure(),
     {
       ...{ 'grpc.default_authority': 'unused', 'grpc.enable_http_proxy': 0 },
