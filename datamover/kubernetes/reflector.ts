@@ -66,7 +66,7 @@ export async function reflect<T extends KubernetesObject>(
     } catch (error) {
       failed = true;
       if (isApiError(error, 'gone')) version = undefined;
-      else if (!isStopped(signal)) onFailure(error);
+      if (!isStopped(signal)) onFailure(error);
     }
     const lived = performance.now() - began;
     if (lived >= STEADY_MS) backoff.reset();
