@@ -1,7 +1,7 @@
 import { runInNewContext } from 'node:vm';
 import { setFlagsFromString } from 'node:v8';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { startCuttingProxy } from '../../e2e/servers/cutting-proxy.ts';
+import { startCuttingProxy, type CuttingProxy } from '../../e2e/servers/cutting-proxy.ts';
 import { describePeers } from '../../e2e/servers/describe-peers.ts';
 import { KUBERNETES_PEERS, startOwnCluster, type OwnCluster } from '../../e2e/servers/kubernetes.ts';
 import { isApiError } from './api-error.ts';
@@ -19,6 +19,8 @@ describePeers(KUBERNETES_PEERS, 'Reflector and informer', () => {
   let maps: KindClient<ConfigMap>;
   const stop = new AbortController();
   const informers: Informer<ConfigMap>[] = [];
+  const proxies: CuttingProxy[] = [];
+  const behindProxies: Client[] = [];
   const unexpected: unknown[] = [];
 
   beforeAll(async () => {
@@ -30,7 +32,8 @@ describePeers(KUBERNETES_PEERS, 'Reflector and informer', () => {
   afterAll(async () => {
     stop.abort();
     await Promise.all(informers.map((informer) => informer.stopped));
-    client.close();
+    for (const each of [client, ...behindProxies]) each.close();
+    for (const proxy of proxies) await proxy.stop();
     await cluster.stop();
     expect(unexpected).toEqual([]);
   });
@@ -38,6 +41,14 @@ describePeers(KUBERNETES_PEERS, 'Reflector and informer', () => {
   function clientAt(server: string): Client {
     const configuration = loadConfiguration({ kubeconfig: cluster.kubeconfig });
     return makeClient({ ...configuration, server }, { fieldManager: 'tests' });
+  }
+
+  async function clientBehindProxy(): Promise<{ proxy: CuttingProxy; behind: Client }> {
+    const proxy = await startCuttingProxy(Number(new URL(cluster.server).port));
+    proxies.push(proxy);
+    const behind = clientAt(`https://127.0.0.1:${proxy.port}`);
+    behindProxies.push(behind);
+    return { proxy, behind };
   }
 
   function inform(
@@ -98,10 +109,18 @@ describePeers(KUBERNETES_PEERS, 'Reflector and informer', () => {
     expect(informer.hasSynced).toBe(false);
     await informer.synced;
     expect(informer.hasSynced).toBe(true);
-    expect(informer.list().map(({ metadata }) => metadata.name).toSorted()).toEqual(names.toSorted());
+    expect(
+      informer
+        .list()
+        .map(({ metadata }) => metadata.name)
+        .toSorted(),
+    ).toEqual(names.toSorted());
     await put(namespace, 'object-3', 'new');
     await maps.delete(namespace, 'object-4');
-    await until(() => informer.byIndex('value', 'new').length === 1 && informer.size === 24, () => 'changes');
+    await until(
+      () => informer.byIndex('value', 'new').length === 1 && informer.size === 24,
+      () => 'changes',
+    );
     expect(informer.byIndex('value', 'new')[0]?.metadata.name).toBe('object-3');
     expect(informer.byIndex('value', 'old')).toHaveLength(23);
     expect(informer.get(namespace, 'object-4')).toBeUndefined();
@@ -117,7 +136,10 @@ describePeers(KUBERNETES_PEERS, 'Reflector and informer', () => {
     const informer = inform(maps, { namespace, relistMs: 1_000, labelSelector: 'value' });
     const types: string[] = [];
     informer.onChange(({ type }) => types.push(type));
-    await until(() => types.filter((type) => type === 'resynced').length >= 2, () => types.join());
+    await until(
+      () => types.filter((type) => type === 'resynced').length >= 2,
+      () => types.join(),
+    );
     expect(types[0]).toBe('added');
     expect(new Set(types.slice(1))).toEqual(new Set(['resynced']));
   });
@@ -151,14 +173,24 @@ describePeers(KUBERNETES_PEERS, 'Reflector and informer', () => {
     const writer = async (which: number): Promise<void> => {
       for (let i = 0; i < 60; i++) {
         const name = `object-${which}-${i}`;
-        await insist(() => put(namespace, name, '1'), () => false);
-        if (i % 3 === 0) await insist(() => put(namespace, name, '2'), () => false);
+        await insist(
+          () => put(namespace, name, '1'),
+          () => false,
+        );
+        if (i % 3 === 0)
+          await insist(
+            () => put(namespace, name, '2'),
+            () => false,
+          );
         if (i % 4 === 0) await insist(() => maps.delete(namespace, name), gone);
       }
     };
     const writing = Promise.all([0, 1, 2, 3, 4].map(writer));
     for (const share of [40, 120]) {
-      await until(() => starts.size >= share, () => `${starts.size} starts`);
+      await until(
+        () => starts.size >= share,
+        () => `${starts.size} starts`,
+      );
       await cluster.apiServer.kill();
       await cluster.apiServer.start();
     }
@@ -191,8 +223,7 @@ describePeers(KUBERNETES_PEERS, 'Reflector and informer', () => {
 
   test('a gap in which history was compacted: everything is listed again, and what went is told', async () => {
     const namespace = await cluster.makeNamespace();
-    const proxy = await startCuttingProxy(Number(new URL(cluster.server).port));
-    const behind = clientAt(`https://127.0.0.1:${proxy.port}`);
+    const { proxy, behind } = await clientBehindProxy();
     const failures: unknown[] = [];
     await put(namespace, 'stays', 'old');
     await put(namespace, 'goes', 'old');
@@ -219,7 +250,10 @@ describePeers(KUBERNETES_PEERS, 'Reflector and informer', () => {
     await cluster.etcdServer.start();
     await cluster.apiServer.start();
     proxy.mend();
-    await until(() => told.length >= 5, () => told.join(', '));
+    await until(
+      () => told.length >= 5,
+      () => told.join(', '),
+    );
     expect(told.toSorted()).toEqual(
       ['added comes-again', 'added new', 'deleted comes-again', 'deleted goes', 'updated stays'].toSorted(),
     );
@@ -227,14 +261,11 @@ describePeers(KUBERNETES_PEERS, 'Reflector and informer', () => {
     const reasons = failures.map((error) => (isApiError(error) ? error.reason : String(error)));
     expect(reasons).toContain('unreachable');
     expect(reasons).toContain('gone');
-    behind.close();
-    await proxy.stop();
   }, 180_000);
 
   test('a connection that has silently died, and many that are cut', async () => {
     const namespace = await cluster.makeNamespace();
-    const proxy = await startCuttingProxy(Number(new URL(cluster.server).port));
-    const behind = clientAt(`https://127.0.0.1:${proxy.port}`);
+    const { proxy, behind } = await clientBehindProxy();
     const failures: string[] = [];
     const informer = inform(behind.of(CONFIG_MAPS), {
       ...{ namespace, labelSelector: 'value', silenceMs: 2_000 },
@@ -242,30 +273,46 @@ describePeers(KUBERNETES_PEERS, 'Reflector and informer', () => {
     });
     const { wrong } = follow(informer);
     await informer.synced;
+    // Seen, so the watch is open.
+    await put(namespace, 'before', '1');
+    await until(
+      () => informer.size === 1,
+      () => failures.join('; '),
+    );
     proxy.swallow();
     await put(namespace, 'in-the-dark', '1');
     // The connection stays open and silent for ever: only the informer's own patience ends it.
-    await until(() => failures.some((text) => text.includes('silent for 2000 ms')), () => failures.join('; '));
-    expect(informer.size).toBe(0);
+    await until(
+      () => failures.some((text) => text.includes('silent for 2000 ms')),
+      () => failures.join('; '),
+    );
+    expect(informer.size).toBe(1);
     proxy.mend();
-    await until(() => informer.size === 1, () => 'after silence');
+    await until(
+      () => informer.size === 2,
+      () => 'after silence',
+    );
     const writing = (async () => {
       for (let i = 0; i < 100; i++) await put(namespace, `object-${i % 20}`, String(i));
     })();
     for (let i = 0; i < 5; i++) {
       const size = informer.size;
       proxy.cut();
-      await until(() => informer.size > size || informer.size >= 20, () => `${informer.size} objects`);
+      await until(
+        () => informer.size > size || informer.size >= 20,
+        () => `${informer.size} objects`,
+      );
     }
     await writing;
-    await until(async () => {
-      const truth = state((await maps.list({ namespace, labelSelector: 'value' })).items);
-      const cached = state(informer.list());
-      return truth.size === cached.size && [...truth].every(([key, at]) => cached.get(key) === at);
-    }, () => `${informer.size} objects`);
+    await until(
+      async () => {
+        const truth = state((await maps.list({ namespace, labelSelector: 'value' })).items);
+        const cached = state(informer.list());
+        return truth.size === cached.size && [...truth].every(([key, at]) => cached.get(key) === at);
+      },
+      () => `${informer.size} objects`,
+    );
     expect(wrong).toEqual([]);
-    behind.close();
-    await proxy.stop();
   }, 120_000);
 
   test('2,000 objects cost no more memory however often they are listed and changed', async () => {
@@ -282,17 +329,27 @@ describePeers(KUBERNETES_PEERS, 'Reflector and informer', () => {
       await Promise.all(Array.from({ length: 12 }, one));
     };
     const before = heapMiB();
-    for (const name of names.slice(0, 1)) await maps.create({ metadata: { namespace, name }, data: { payload } });
+    for (const name of names.slice(0, 1))
+      await maps.create({ metadata: { namespace, name }, data: { payload } });
     await round('1');
     const informer = inform(maps, { namespace, relistMs: 1_000, labelSelector: 'value' });
-    await until(() => informer.size === 2_000, () => `${informer.size} objects`);
+    await until(
+      () => informer.size === 2_000,
+      () => `${informer.size} objects`,
+    );
     let lists = 0;
     informer.onChange(({ type, object }) => {
       if (type === 'resynced' && object.metadata.name === 'object-0') lists += 1;
     });
-    await until(() => lists >= 2, () => `${lists} lists`);
+    await until(
+      () => lists >= 2,
+      () => `${lists} lists`,
+    );
     const filled = heapMiB();
-    await until(() => lists >= 6, () => `${lists} lists`);
+    await until(
+      () => lists >= 6,
+      () => `${lists} lists`,
+    );
     expect(heapMiB() - filled).toBeLessThan(4);
     expect(filled - before).toBeLessThan(16);
   }, 180_000);

@@ -30,7 +30,7 @@ export interface ReflectorOptions {
   readonly signal: AbortSignal;
 }
 
-const BACKOFF = { firstMs: 200, maxMs: 15_000 };
+const BACKOFF = { firstMs: 200, maxMs: 10_000 };
 /** A watch that lived so long was well: the next failure is a first one. */
 const STEADY_MS = 10_000;
 /** A watch that ended sooner than that is no watch. */

@@ -114,8 +114,11 @@ export class Transport {
     repeatable: boolean,
   ): Promise<http.IncomingMessage> {
     const call = https.request(url, options);
-    call.setTimeout(this.#timeoutMs, () => call.destroy(new Error(`no answer for ${this.#timeoutMs} ms`)));
     const response = await new Promise<http.IncomingMessage | 'stale'>((resolve, reject) => {
+      call.setTimeout(this.#timeoutMs, () => {
+        reject(new Error(`no answer for ${this.#timeoutMs} ms`));
+        call.destroy();
+      });
       call.once('response', resolve);
       call.on('error', (error) => {
         // The server closed a kept connection at the moment of its next use.
