@@ -1,5 +1,7 @@
 import { readdir, readlink } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { customResourceDefinition } from '../../api/schema/kind.ts';
+import { volumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
 import { describePeers } from '../../e2e/servers/describe-peers.ts';
 import { KUBERNETES_PEERS, startCluster, type Cluster } from '../../e2e/servers/kubernetes.ts';
 import { isApiError, orMissing, type ApiErrorReason } from './api-error.ts';
@@ -7,7 +9,8 @@ import { makeClient, type Client, type KindClient } from './client.ts';
 import { loadConfiguration } from './configuration.ts';
 import { configMapValues, CONFIG_MAPS, secretValues, SECRETS, type ConfigMap } from './core-resources.ts';
 import type { KubernetesObject } from './object.ts';
-import { defineResource } from './resource.ts';
+import { withCondition } from './conditions.ts';
+import { defineResource, resourceOf } from './resource.ts';
 
 interface Claim extends KubernetesObject {
   readonly spec: Readonly<Record<string, unknown>>;
@@ -153,6 +156,28 @@ describePeers(KUBERNETES_PEERS, 'Kubernetes client', () => {
     expect(claim.status?.conditions).toMatchObject([condition]);
     expect(claim.status?.phase).toBe('Pending');
     expect(await reasonOf(claims.applyStatus(namespace, 'none', {}))).toBe('missing');
+  });
+
+  test('speaks the kinds of api/, and their rules answer', async () => {
+    await cluster.apply(customResourceDefinition(volumeSnapshotBackup));
+    const crd = `crd/${volumeSnapshotBackup.plural}.${volumeSnapshotBackup.group}`;
+    await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', crd]);
+    const backups = client.of(resourceOf(volumeSnapshotBackup));
+    const spec = {
+      volumeSnapshotContent: { name: 'content' },
+      protectedNamespace: 'velero',
+      backupTarget: 'main',
+    };
+    const made = await backups.create({ metadata: { namespace, name: 'typed' }, spec });
+    expect(made.spec.volumeSnapshotContent.name).toBe('content');
+    const conditions = withCondition(made.status?.conditions, {
+      ...{ type: 'Assigned', status: 'True', reason: 'NodeFound', message: 'on node a' },
+    });
+    const started = await backups.applyStatus(namespace, 'typed', { phase: 'InProgress', conditions });
+    expect(started.status).toMatchObject({ phase: 'InProgress', conditions });
+    const silent = backups.applyStatus(namespace, 'typed', { phase: 'Failed' });
+    await expect(silent).rejects.toThrow(/a failure says why/);
+    await expect(silent).rejects.toMatchObject({ reason: 'invalid', retryable: false });
   });
 
   test('lists in pages', async () => {

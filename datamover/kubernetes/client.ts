@@ -1,6 +1,6 @@
 import { ApiError, reasonOf, type ApiStatus } from './api-error.ts';
 import type { Configuration } from './configuration.ts';
-import type { KubernetesObject, Stored } from './object.ts';
+import type { Draft, KubernetesObject, Stored } from './object.ts';
 import { apiVersionOf, pathOf, type Place, type Resource } from './resource.ts';
 import { Transport, type ApiRequest, type TransportOptions } from './transport.ts';
 
@@ -41,7 +41,7 @@ interface WriteOptions {
 }
 
 /** What a server-side apply asserts: the fields that this manager owns, and nothing else. */
-export type Applied<T extends KubernetesObject> = Patch<Omit<T, 'metadata'>> & {
+export type Applied<T extends KubernetesObject> = Patch<Omit<Draft<T>, 'metadata'>> & {
   readonly metadata: { readonly name: string; readonly namespace?: string } & Patch<T['metadata']>;
 };
 
@@ -148,7 +148,7 @@ export class KindClient<T extends KubernetesObject> {
     for await (const line of stream) yield this.#event(line, address);
   }
 
-  async create(object: T, options: WriteOptions = {}): Promise<Stored<T>> {
+  async create(object: Draft<T>, options: WriteOptions = {}): Promise<Stored<T>> {
     const { namespace, name } = object.metadata;
     return this.#one(
       { method: 'POST', body: this.#typed(object), ...options },
@@ -160,7 +160,7 @@ export class KindClient<T extends KubernetesObject> {
 
   /** Replaces the object; with a `resourceVersion` in it only when it is still that one (else `conflict`). */
   async update(
-    object: T,
+    object: Draft<T>,
     options: WriteOptions & { readonly subresource?: string } = {},
   ): Promise<Stored<T>> {
     const { namespace, name } = object.metadata;

@@ -67,7 +67,7 @@ describePeers(KUBERNETES_PEERS, 'Reflector and informer', () => {
 
   /** Waits until the cache holds what the server holds. */
   async function expectEqual(informer: Informer<ConfigMap>, namespace: string): Promise<void> {
-    const truth = state((await maps.list({ namespace })).items);
+    const truth = state((await maps.list({ namespace, labelSelector: 'value' })).items);
     const isEqual = (): boolean => {
       const cached = state(informer.list());
       return cached.size === truth.size && [...truth].every(([key, version]) => cached.get(key) === version);
@@ -304,14 +304,7 @@ describePeers(KUBERNETES_PEERS, 'Reflector and informer', () => {
       );
     }
     await writing;
-    await until(
-      async () => {
-        const truth = state((await maps.list({ namespace, labelSelector: 'value' })).items);
-        const cached = state(informer.list());
-        return truth.size === cached.size && [...truth].every(([key, at]) => cached.get(key) === at);
-      },
-      () => `${informer.size} objects`,
-    );
+    await expectEqual(informer, namespace);
     expect(wrong).toEqual([]);
   }, 120_000);
 

@@ -1,3 +1,4 @@
+import type { Kind, ObjectOfKind } from '../../api/schema/kind.ts';
 import type { KubernetesObject } from './object.ts';
 
 /** Where the API serves a kind. `T` is the type of its objects. */
@@ -16,6 +17,12 @@ export interface Resource<T extends KubernetesObject = KubernetesObject> {
 /** Describes a kind: `defineResource<VolumeSnapshotBackup>({ group: …, … })`. */
 export function defineResource<T extends KubernetesObject>(where: Omit<Resource, 'objects'>): Resource<T> {
   return where;
+}
+
+/** Where the API serves a kind of `api/`: `client.of(resourceOf(volumeSnapshotBackup))`. */
+export function resourceOf<K extends Kind<unknown, unknown>>(kind: K): Resource<ObjectOfKind<K>> {
+  const { group, version, plural, scope } = kind;
+  return { group, version, kind: kind.kind, plural, namespaced: scope === 'Namespaced' };
 }
 
 /** `apiVersion` of this kind's objects. */
