@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { expect, test } from '@jest/globals';
-import { deterministicName, labelValue, transferIdOf } from './derived-names.ts';
+import { deterministicName, labelValue, snapshotDeleteRequestName, transferIdOf } from './derived-names.ts';
 
 const UID = '5f1c6d3e-2b0a-4b61-9f3e-8f9f7b0f9d11';
 
@@ -25,4 +25,11 @@ test('K-33: the name of a made object tells owner and subject apart', () => {
   expect(deterministicName('vsb', UID, 'snapcontent-1')).not.toBe(
     deterministicName('vsb', UID, 'snapcontent-2'),
   );
+});
+
+test('K-33: a snapshot of a repository is asked to go by one name', () => {
+  const name = snapshotDeleteRequestName('s3:https://minio/backups/shop', 'ab'.repeat(32));
+  expect(name).toMatch(/^dmd-[0-9a-f]{16}$/);
+  expect(name).toBe(snapshotDeleteRequestName('s3:https://minio/backups/shop', 'ab'.repeat(32)));
+  expect(name).not.toBe(snapshotDeleteRequestName('s3:https://minio/backups/blog', 'ab'.repeat(32)));
 });

@@ -21,6 +21,11 @@ export function deterministicName(prefix: string, ownerUid: string, subject: str
   return `${prefix}-${sha256(`${ownerUid}/${subject}`).slice(0, 16)}`;
 }
 
+/** The name of the SnapshotDeleteRequest for a snapshot: asked for twice, it is made once. */
+export function snapshotDeleteRequestName(repository: string, snapshotID: string): string {
+  return deterministicName('dmd', repository, snapshotID);
+}
+
 function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }

@@ -107,6 +107,13 @@ describePeers(KUBERNETES_PEERS, 'the kinds on a real API server', () => {
     passwordSecretRef: { name: 'restic' },
   };
 
+  const removal = {
+    resticSecretRef: { name: 'default-volsync-restic' },
+    resticrepository: 's3:https://minio.example:9000/backups/cluster-1/shop',
+    sourceNamespace: 'shop',
+    snapshotID: '0123456789abcdef'.repeat(4),
+  };
+
   describe('an object that makes no sense is refused with a sentence', () => {
     test.each([
       [
@@ -158,6 +165,13 @@ describePeers(KUBERNETES_PEERS, 'the kinds on a real API server', () => {
       ],
       ['Backup', OURS, { backupVolume: 'db', snapshotID: 'latest' }, 'spec.snapshotID'],
       ['DataMoverClass', OURS, { mover: '' }, 'spec.mover'],
+      ['SnapshotDeleteRequest', OURS, { ...removal, snapshotID: 'abcdef01' }, 'spec.snapshotID'],
+      [
+        'SnapshotDeleteRequest',
+        OURS,
+        { ...removal, backupTarget: 'minio' },
+        'give either resticSecretRef or backupTarget',
+      ],
     ])('%s (%s) %j: %s', async (kind, apiVersion, spec, sentence) => {
       await expect(create(kind, spec, apiVersion)).rejects.toThrow(sentence);
     });
@@ -206,6 +220,7 @@ describePeers(KUBERNETES_PEERS, 'the kinds on a real API server', () => {
         { cluster: 'd' },
         'cluster',
       ],
+      ['SnapshotDeleteRequest', OURS, removal, { snapshotID: 'f'.repeat(64) }, 'snapshotID'],
     ])('%s (%s) %j and then %j: %s', async (kind, apiVersion, spec, change, field) => {
       const name = await create(kind, spec, apiVersion);
       const sentence = `${field} cannot be changed: make a new object`;

@@ -4,6 +4,7 @@ import { backupVolume } from './backup-volume.ts';
 import { backup } from './backup.ts';
 import { dataMoverClass } from './data-mover-class.ts';
 import type { Kind } from './schema/kind.ts';
+import { snapshotDeleteRequest } from './snapshot-delete-request.ts';
 import { volumeSnapshotBackup } from './volume-snapshot-backup.ts';
 import { volumeSnapshotRestore } from './volume-snapshot-restore.ts';
 
@@ -16,4 +17,5 @@ export const KINDS: readonly Kind<unknown, unknown>[] = [
   backupVolume,
   backup,
   backupSchedule,
+  snapshotDeleteRequest,
 ];
