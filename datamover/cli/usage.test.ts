@@ -187,7 +187,7 @@ const BAD_INPUTS: readonly BadInput[] = [
     why: 'stdin without a format',
     args: ['backup', '--stdin', '--volume', 'shop/db'],
     code: 1,
-    sentence: 'use --as image, --as zvol or --as stream',
+    sentence: 'use --as image, zvol, zfs, rbd-diff or stream',
   },
   {
     why: 'stdin and a file',
