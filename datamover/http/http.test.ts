@@ -84,7 +84,7 @@ describe('metrics', () => {
     const { text } = await get(`${await start(registry)}/metrics`);
     const ours = text
       .split('\n')
-      .filter((line) => line.startsWith("datamover_transfer") && !line.includes('_bucket'));
+      .filter((line) => line.startsWith('datamover_transfer') && !line.includes('_bucket'));
     expect(ours).toEqual([
       'datamover_transfers_total{operation="backup",driver="zfs",outcome="completed"} 1',
       'datamover_transfers_total{operation="backup",driver="zfs",outcome="failed"} 1',
