@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { hashTogether, Sha256, type HashJob } from '../crypto/sha256.ts';
 import { compress, decompress } from '../compression.ts';
 import type { SharedIndex } from '../memory-index.ts';
 import type { Core } from '../wasm/core.ts';
@@ -6,6 +7,17 @@ import type { Control } from './control.ts';
 import { release, type PackSlot } from './pack-slot.ts';
 
 const SAMPLE_BYTES = 32 << 10;
+
+/** Where a blob lies in the shared memory. */
+export interface Blob {
+  readonly address: number;
+  readonly length: number;
+}
+
+export interface Identified {
+  readonly id: Buffer;
+  readonly zero: boolean;
+}
 
 /** What a worker does with each blob: hash it, and if the repository lacks it, compress it and add it to the pack. */
 export class BlobWork {
@@ -34,17 +46,27 @@ export class BlobWork {
     this.#level = level;
   }
 
-  /** The blob's id and whether it is all zero. */
-  identify(address: number, length: number): { id: Buffer; zero: boolean } {
-    if (!this.#isZero(address, length)) {
-      return { id: hash('sha256', this.#bytes.subarray(address, address + length), 'buffer'), zero: false };
-    }
+  /** The blobs' ids and which of them are all zero. What the pack's own hash has not taken yet goes along with them. */
+  identify(blobs: readonly Blob[], pack: PackSlot): Identified[] {
+    const jobs: HashJob[] = [];
+    const identified = blobs.map(({ address, length }) => {
+      if (this.#isZero(address, length)) return { id: this.#zeroId(address, length), zero: true };
+      const job = { hash: new Sha256(), bytes: this.#bytes.subarray(address, address + length) };
+      jobs.push(job);
+      return { hash: job.hash, zero: false };
+    });
+    if (jobs.length > 0 && pack.isOpen) jobs.push(pack.unhashed());
+    hashTogether(jobs);
+    return identified.map(({ hash: own, id, zero }) => ({ id: id ?? own.digest(), zero }));
+  }
+
+  #zeroId(address: number, length: number): Buffer {
     let id = this.#zeros.get(length);
     if (id === undefined) {
       id = hash('sha256', this.#bytes.subarray(address, address + length), 'buffer');
       this.#zeros.set(length, id);
     }
-    return { id, zero: true };
+    return id;
   }
 
   /** True if this thread is the one that must store the blob. */
