@@ -110,7 +110,7 @@ function inStep(lanes: NonNullable<Functions['lanes']>, one: HashJob, other: Has
   inputs.fill(0n);
   [one, other].forEach(({ hash: { state }, bytes }, lane) => {
     for (let word = 0; word < 8; word++) states[word * LANES + lane] = state[word] ?? 0;
-    inputs[2 * lane] = BigInt(koffi.address(bytes));
+    inputs[2 * lane] = koffi.address(bytes);
     inputs[2 * lane + 1] = BigInt(length / BLOCK);
   });
   lanes(states, inputs, 1);

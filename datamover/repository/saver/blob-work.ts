@@ -1,10 +1,10 @@
 import { hash } from 'node:crypto';
 import { hashTogether, Sha256, type HashJob } from '../crypto/sha256.ts';
-import { compress, decompress } from '../compression.ts';
+import { Compressor, decompressInto } from '../compression.ts';
 import type { SharedIndex } from '../memory-index.ts';
 import type { Core } from '../wasm/core.ts';
 import type { Control } from './control.ts';
-import { release, type PackSlot } from './pack-slot.ts';
+import type { PackSlot } from './pack-slot.ts';
 
 const SAMPLE_BYTES = 32 << 10;
 
@@ -26,6 +26,9 @@ export class BlobWork {
   readonly #control: Control;
   readonly #index: SharedIndex;
   readonly #level: number | undefined;
+  readonly #compressor = new Compressor();
+  /** What a compressed blob decompresses to. */
+  #again = Buffer.alloc(0);
   /** Whether the last blob did not shrink. */
   #random = false;
   /** Ids of all-zero blobs by their length: they are hashed once. */
@@ -79,13 +82,14 @@ export class BlobWork {
     const name = id.toString('hex');
     const plain = this.#bytes.subarray(address, address + length);
     const packed =
-      this.#level === undefined || this.#looksRandom(plain) ? undefined : compress(plain, this.#level);
+      this.#level === undefined || this.#looksRandom(plain)
+        ? undefined
+        : this.#compressor.compress(plain, this.#level);
     // What hardly shrinks is stored plain: it restores without zstd.
     const worthwhile = packed !== undefined && isWorthwhile(packed, plain);
     this.#random = !worthwhile;
-    if (worthwhile) this.#compare(decompress(packed, name, length), plain);
+    if (worthwhile) this.#prove(packed, name, plain);
     const stored = worthwhile ? pack.add(name, packed, length) : pack.add(name, plain, 0);
-    if (packed !== undefined) release(packed);
     this.#control.count('stored', stored);
   }
 
@@ -94,13 +98,14 @@ export class BlobWork {
     if (!this.#random || plain.length < 4 * SAMPLE_BYTES) return false;
     const from = plain.length >>> 1;
     const sample = plain.subarray(from, from + SAMPLE_BYTES);
-    return !isWorthwhile(compress(sample, 1), sample);
+    return !isWorthwhile(this.#compressor.compress(sample, 1), sample);
   }
 
-  #compare(again: Uint8Array<ArrayBuffer>, plain: Buffer): void {
-    const same = plain.compare(again) === 0;
-    release(again);
-    if (!same)
+  #prove(packed: Buffer, name: string, plain: Buffer): void {
+    if (this.#again.length < plain.length) this.#again = Buffer.allocUnsafeSlow(plain.length);
+    const again = this.#again.subarray(0, plain.length);
+    decompressInto(packed, name, again);
+    if (again.compare(plain) !== 0)
       throw new Error(
         'a blob did not decompress to what was compressed: this machine computes or remembers wrongly',
       );
