@@ -60,8 +60,8 @@ export async function executeBackup(
     const saved = await saveBackup(repository, plan, options, (session, started) =>
       held.save(repository, session, plan, options, started),
     );
-    if (!plan.dryRun) await held.keepBase();
-    return { ...saved, read: held.report(), warnings: held.warnings };
+    const warnings = plan.dryRun ? [] : await held.keepBase();
+    return { ...saved, read: held.report(), warnings };
   } finally {
     await held.release();
   }
