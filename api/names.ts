@@ -99,6 +99,20 @@ export const REASONS = {
 } as const;
 export type Reason = (typeof REASONS)[keyof typeof REASONS];
 
+/**
+ * Failures of an attempt that may pass by themselves: the reason of the condition `Transferred` tells the controller whether to try
+ * again (K-21).
+ */
+export const RETRYABLE_REASONS: ReadonlySet<Reason> = new Set<Reason>([
+  REASONS.transferFailed,
+  REASONS.timedOut,
+  REASONS.repositoryLocked,
+  REASONS.storeUnavailable,
+  REASONS.nodeLost,
+  REASONS.nodeUnavailable,
+  REASONS.agentDied,
+]);
+
 /** Coordination leases, in the mover's namespace. */
 export const LEASES = {
   /** Who of the controllers works. */
@@ -107,6 +121,15 @@ export const LEASES = {
   agent: (node: string): string => `datamover-agent-${node}`,
   /** The heartbeat of one transfer. */
   transfer: (transferID: string): string => `datamover-transfer-${transferID}`,
+} as const;
+
+/** On the lease of a node's agent: how the controller finds it, and what it may assign to it (K-17). */
+export const AGENT_LEASE = {
+  /** A label: the node's name, shortened as derived-names.ts does. */
+  label: 'datamover.io/agent',
+  /** Annotations: the node's whole name; the drivers that it reaches, separated by commas. */
+  node: 'datamover.io/node',
+  drivers: 'datamover.io/drivers',
 } as const;
 
 /** The secret with which the child of one transfer opens its repository, in the mover's namespace. */

@@ -1,3 +1,6 @@
+import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import { describe, expect, test } from '@jest/globals';
 import { DatamoverError } from '../errors.ts';
@@ -137,6 +140,26 @@ describe('start', () => {
     for await (const chunk of running.stdout as AsyncIterable<Buffer>) size += chunk.length;
     expect(size).toBe(3 << 20);
     await expect(running.finished).resolves.toMatchObject({ status: 0 });
+  });
+
+  test('a descriptor of ours gets stdout itself, and the outcome is told', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'datamover-spawn-'));
+    const file = await open(join(folder, 'out'), 'w+');
+    try {
+      const code = 'process.stdout.write("direct"); process.exitCode = 3';
+      const running = await start(script(code, { stdoutTo: file.fd }));
+      await expect(running.finished).rejects.toThrow(/exit status 3/);
+      expect(await readFile(join(folder, 'out'), 'utf8')).toBe('direct');
+      const stopper = new AbortController();
+      const waiting = await start(
+        script('setInterval(() => 0, 1000)', { stdoutTo: file.fd, signal: stopper.signal }),
+      );
+      stopper.abort();
+      await expect(waiting.finished).rejects.toMatchObject({ kind: 'cancelled' });
+    } finally {
+      await file.close();
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 
   test('output that was read in full still fails when the program does', async () => {

@@ -17,6 +17,8 @@ export interface Command {
   readonly cwd?: string;
   /** What the program reads from stdin; without it stdin is empty. */
   readonly input?: string | Uint8Array | Readable;
+  /** A descriptor of ours that the program writes its stdout to, without a copy by us; `Running.stdout` is empty then. */
+  readonly stdoutTo?: number;
   /** Ends the program: SIGTERM, and SIGKILL when it does not follow. */
   readonly signal?: AbortSignal;
   /** Exit statuses that are no failure; 0 alone without it. */
@@ -72,7 +74,7 @@ const TERM_GRACE_MS = 5_000;
 /** How long grandchildren that outlive the program may keep its stderr open. */
 const STDERR_GRACE_MS = 1_000;
 
-type Child = ChildProcessByStdio<Writable, Readable, Readable>;
+type Child = ChildProcessByStdio<Writable, Readable | null, Readable>;
 
 /** Runs a program to its end. Throws a DatamoverError (kind `cancelled` when the signal ended it). */
 export async function run(command: Command): Promise<Output> {
@@ -96,8 +98,9 @@ export async function start(command: Command): Promise<Running> {
   const child: Child = spawn(command.file, [...command.args], {
     env: { ...process.env, ...command.env },
     cwd: command.cwd,
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
+    stdio: ['pipe', command.stdoutTo ?? 'pipe', 'pipe'],
+  }) as Child;
+  const stdout = child.stdout ?? Readable.from([]).on('error', () => undefined);
   // Attached before the first wait, so that nothing the program does at once is missed.
   const stderr = tail(child.stderr);
   const exit = new Promise<{ status: number | null; signal: NodeJS.Signals | null }>((resolve) => {
@@ -113,7 +116,7 @@ export async function start(command: Command): Promise<Running> {
   let broken: DatamoverError | undefined;
   const abandon = (reason: DatamoverError): void => {
     broken ??= reason;
-    child.stdout.destroy(broken);
+    stdout.destroy(broken);
     void stop();
   };
   const onAbort = (): void => abandon(cancelled(command));
@@ -134,7 +137,7 @@ export async function start(command: Command): Promise<Running> {
   finished.catch(() => undefined);
   // `kill` and `spawn` both report through 'error'; after the start only a failed kill is left, and `exit` tells the outcome.
   child.on('error', () => undefined);
-  return { pid: child.pid ?? -1, stdout: child.stdout, finished, stop };
+  return { pid: child.pid ?? -1, stdout, finished, stop };
 }
 
 /** How the program behind this error failed, if a program did: for callers that tell exit statuses apart. */

@@ -51,7 +51,7 @@ export interface BackupRequest {
   /** The only backup to build on; null for none. Without it a driver takes the newest that it can tell changes from. */
   readonly base?: Id | null;
   readonly compression?: Compression;
-  /** How many unchanged cells of an incremental backup are compared with the source; 300 without it. */
+  /** How many unchanged cells of an incremental backup are compared with the source; see `sampleSize` without it. */
   readonly sample?: SampleRequest;
   /** Reads and compares, stores nothing. */
   readonly dryRun?: boolean;

@@ -60,8 +60,8 @@ export async function executeBackup(
     const saved = await saveBackup(repository, plan, options, (session, started) =>
       held.save(repository, session, plan, options, started),
     );
-    const warnings = plan.dryRun ? [] : await held.keepBase();
-    return { ...saved, read: held.report(), warnings };
+    if (!plan.dryRun) await held.keepBase();
+    return { ...saved, read: held.report(), warnings: held.warnings };
   } finally {
     await held.release();
   }

@@ -1,23 +1,35 @@
+import { describeCause } from '../errors.ts';
 import type { BackupSession } from '../repository/backup-session.ts';
 import type { Repository } from '../repository/repository.ts';
+import type { Id } from '../repository/types.ts';
 import type { ChangeKnowledge, HeldRead, ReadPlan, VolumeDriver } from '../volumes/driver.ts';
 import type { BackupPlan } from './backup-plan.ts';
+import type { VolumeRecord } from './layout.ts';
 import type { TransferOptions } from './progress.ts';
+import { compareSample, drawSample, type SampleReport } from './sample.ts';
 import { saveFeed, type SavedContent } from './volume-content.ts';
 
 /** How a driver's volume was read, for the summary. */
 export interface ReadReport {
   readonly changes: ChangeKnowledge;
   /** The backup that gave what was not read. */
-  readonly base?: string;
+  readonly base?: Id;
+  /** Bytes of the volume that were not taken over from the base. */
+  readonly changedBytes?: number;
   readonly estimateBytes?: number;
+  /** Unchanged cells that were compared with the source; absent where there were none, or the storage cannot read at random. */
+  readonly sample?: SampleReport;
+  /** What was said of changes, and was wrong: `changes` is of the full read after it. */
+  readonly distrusted?: NonNullable<VolumeRecord['distrusted']>;
 }
 
 /** A driver's volume while it is backed up: held from its first byte to the snapshot that names it. */
 export class HeldSource {
   readonly #driver: VolumeDriver;
-  readonly #read: ReadPlan;
+  #read: ReadPlan;
   readonly #held: HeldRead[] = [];
+  readonly #warnings: string[] = [];
+  #found: Pick<ReadReport, 'changedBytes' | 'sample' | 'distrusted'> = {};
 
   constructor({ driver, read }: { readonly driver: VolumeDriver; readonly read: ReadPlan }) {
     this.#driver = driver;
@@ -31,19 +43,50 @@ export class HeldSource {
     options: TransferOptions,
     started: number,
   ): Promise<SavedContent> {
-    const held = await this.#driver.hold(this.#read, options.signal);
-    this.#held.push(held);
-    return saveFeed(repository, session, plan, this.#read, held.feed, options, started);
+    const readAll = async (): Promise<{ held: HeldRead; content: SavedContent }> => {
+      const held = await this.#driver.hold(this.#read, options.signal);
+      this.#held.push(held);
+      const content = await saveFeed(repository, session, plan, this.#read, held.feed, options, started);
+      return { held, content };
+    };
+    const { held, content } = await readAll();
+    const { base, changes, source } = this.#read;
+    if (base === undefined) return content;
+    const sample = await this.#compare(plan, content, held, options.signal);
+    if (sample?.differsAt === undefined) {
+      this.#found = {
+        changedBytes: content.record.bytes - content.keptBytes,
+        ...(sample && { sample }),
+      };
+      return content;
+    }
+    const distrusted = {
+      mechanism: changes.mechanism,
+      base: base.snapshotId,
+      differsAt: sample.differsAt,
+    };
+    this.#found = { sample, distrusted };
+    this.#warnings.push(
+      `what ${changes.mechanism} says of ${source.location} cannot be trusted: byte ${sample.differsAt} and what follows ` +
+        `changed since backup ${base.snapshotId.slice(0, 8)} and was not named; all of the volume was read instead`,
+    );
+    const request = { bases: [], distrusted: true };
+    this.#read = await this.#driver.planRead(source, request, options.signal);
+    const again = (await readAll()).content;
+    const { read } = content.counters;
+    return {
+      ...again,
+      record: { ...again.record, distrusted },
+      counters: { ...again.counters, read: again.counters.read + read },
+    };
   }
 
   /** After the snapshot is there. A backup is whole without it: what goes wrong is a warning. */
-  async keepBase(): Promise<string[]> {
+  async keepBase(): Promise<void> {
     try {
       await this.#driver.keepBase(this.#read);
-      return [];
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      return [`the next backup may have to read everything: ${reason}`];
+      this.#warnings.push(`the next backup may have to read everything: ${describeCause(error)}`);
     }
   }
 
@@ -57,6 +100,30 @@ export class HeldSource {
       changes,
       ...(base && { base: base.snapshotId }),
       ...(estimateBytes !== undefined && { estimateBytes }),
+      ...this.#found,
     };
+  }
+
+  get warnings(): readonly string[] {
+    return this.#warnings;
+  }
+
+  /** Undefined where nothing can be compared. That nothing could be read is a warning: the list of changes may well be right. */
+  async #compare(
+    { sample }: BackupPlan,
+    { kept }: SavedContent,
+    { readRanges }: HeldRead,
+    signal?: AbortSignal,
+  ): Promise<SampleReport | undefined> {
+    if (kept === undefined || readRanges === undefined) return undefined;
+    const chosen = drawSample(kept.cells, sample);
+    if (chosen.length === 0) return undefined;
+    try {
+      return await compareSample(readRanges, kept, chosen, signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      this.#warnings.push(`no unchanged part could be compared with the source: ${describeCause(error)}`);
+      return undefined;
+    }
   }
 }

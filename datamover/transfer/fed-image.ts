@@ -1,5 +1,6 @@
 import { DatamoverError } from '../errors.ts';
 import type { BackupSession } from '../repository/backup-session.ts';
+import { BitSet } from '../repository/bit-set.ts';
 import { fromBytes, toBytes } from '../repository/id.ts';
 import type { Repository } from '../repository/repository.ts';
 import {
@@ -54,6 +55,8 @@ export interface FedImage<Facts extends ImageFacts> {
   /** Bytes of cells that are the base's, and of those that the stream says are zero. */
   readonly keptBytes: number;
   readonly freedBytes: number;
+  /** Which cells of the base were taken over. */
+  readonly kept: BitSet;
 }
 
 /** What a backup says of the volume that an increment must fit; undefined where it is no image. */
@@ -76,6 +79,8 @@ export async function saveFedImage<Facts extends ImageFacts>(
   watch: (save: Save) => Promise<unknown>,
 ): Promise<FedImage<Facts>> {
   const { content, unknown } = await loadContent(repository, base);
+  const kept = new BitSet(content.length);
+  for (let cell = 0; cell < content.length; cell++) kept.add(cell);
   let note: FedNote<Facts> | undefined;
   const save = saveFed(
     session,
@@ -89,7 +94,10 @@ export async function saveFedImage<Facts extends ImageFacts>(
     {
       ...options,
       onBlobs: ({ places, ids }) =>
-        places.forEach((place, i) => content.set(place, ids.subarray(i * 32, i * 32 + 32))),
+        places.forEach((place, i) => {
+          content.set(place, ids.subarray(i * 32, i * 32 + 32));
+          kept.remove(place);
+        }),
     },
   );
   await watch(save);
@@ -108,13 +116,19 @@ export async function saveFedImage<Facts extends ImageFacts>(
   for (const { first, count } of freed) {
     // A volume that shrank is freed beyond its end.
     const end = Math.min(first + count, Math.ceil(facts.bytes / CELL_BYTES));
-    for (let cell = first; cell < end; cell++, freedCells++) content.set(cell, zero);
+    for (let cell = first; cell < end; cell++, freedCells++) {
+      content.set(cell, zero);
+      kept.remove(cell);
+    }
   }
+  // A full stream takes nothing over, and what was cut off is no part of the image.
+  const cells = facts.increment ? Math.ceil(facts.bytes / CELL_BYTES) : 0;
+  for (let cell = cells; cell < kept.capacity; cell++) kept.remove(cell);
   if (freedCells > 0) await session.saveData(new Uint8Array(CELL_BYTES));
   const counters = save.counters();
   const touchedBytes = counters.fresh + counters.duplicate + counters.zero;
   const freedBytes = freedCells * CELL_BYTES;
-  return { facts, content, counters, keptBytes: facts.bytes - touchedBytes - freedBytes, freedBytes };
+  return { facts, content, counters, keptBytes: facts.bytes - touchedBytes - freedBytes, freedBytes, kept };
 }
 
 /** The ids of the base's cells, and how many of them nobody can read. */

@@ -41,6 +41,14 @@ export interface VolumeRecord {
   readonly streams?: readonly StreamRecord[];
   /** How a driver knew what to read. */
   readonly changes?: ChangeKnowledge;
+  /** What a driver said of changes first, and was found wrong: then everything was read. */
+  readonly distrusted?: {
+    readonly mechanism: ChangeKnowledge['mechanism'];
+    /** The restic snapshot that the changes were said to build on. */
+    readonly base: Id;
+    /** The first byte of a cell that was said to be unchanged and was not. */
+    readonly differsAt: number;
+  };
   /**
    * Under a driver's name what it told of the volume: its identity, and properties to make it again. `zfs` and `rbd` have more
    * fields than those that streams give, which are named here.

@@ -3,7 +3,7 @@ import type { SaveCounters } from '../repository/saver/saver.ts';
 /** What a transfer has done so far. All amounts are bytes of the volume, but `storedBytes`: bytes in the store. */
 export interface Progress {
   readonly phase: 'scanning' | 'transferring' | 'finishing';
-  /** Unknown for a stream. */
+  /** Of the image; of a storage's stream what it is expected to have; unknown of a pipe. */
   readonly totalBytes?: number;
   readonly doneBytes: number;
   readonly readBytes: number;
@@ -23,17 +23,29 @@ export interface TransferOptions {
 /** How often a transfer reports. */
 export const PROGRESS_INTERVAL_MS = 200;
 
+/** What is known of the amount before all of it is read. */
+export interface KnownBytes {
+  readonly totalBytes?: number;
+  readonly holeBytes?: number;
+  /** In place of `totalBytes`: it may turn out to be more or less. */
+  readonly estimateBytes?: number;
+}
+
 export function progressOf(
   phase: Progress['phase'],
   counters: SaveCounters,
   started: number,
-  known: { readonly totalBytes?: number; readonly holeBytes?: number } = {},
+  known: KnownBytes = {},
 ): Progress {
   const holes = known.holeBytes ?? 0;
+  const done = counters.read + holes;
+  // More than was expected is the new expectation, and in the end the amount is known.
+  const expected = phase === 'finishing' ? done : Math.max(known.estimateBytes ?? 0, done);
+  const total = known.totalBytes ?? (known.estimateBytes === undefined ? undefined : expected);
   return {
     phase,
-    ...(known.totalBytes === undefined ? {} : { totalBytes: known.totalBytes }),
-    doneBytes: counters.read + holes,
+    ...(total === undefined ? {} : { totalBytes: total }),
+    doneBytes: done,
     readBytes: counters.read,
     newBytes: counters.fresh,
     deduplicatedBytes: counters.duplicate,

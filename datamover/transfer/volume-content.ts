@@ -28,9 +28,16 @@ import {
   STREAMS_FOLDER,
   type VolumeRecord,
 } from './layout.ts';
-import { progressOf, PROGRESS_INTERVAL_MS, type Progress, type TransferOptions } from './progress.ts';
+import {
+  progressOf,
+  PROGRESS_INTERVAL_MS,
+  type KnownBytes,
+  type Progress,
+  type TransferOptions,
+} from './progress.ts';
 import { saveDiff } from './rbd-backup.ts';
 import { readChainBase, type ChainBase } from './stream-chain.ts';
+import type { KeptCells } from './sample.ts';
 import { saveZvol } from './zvol-backup.ts';
 
 /** What became of a volume's bytes: everything of its snapshot but `volume.json` and the root. */
@@ -41,6 +48,10 @@ export interface SavedContent {
   readonly counters: SaveCounters;
   /** Bytes that were known to be zero without reading them. */
   readonly holeBytes: number;
+  /** Bytes that were taken over from the base without reading them. */
+  readonly keptBytes: number;
+  /** Of an image that was built on a base: which of its cells those are. */
+  readonly kept?: KeptCells;
 }
 
 /** Stores the bytes of a volume as an image or a stream, and the trees that name them. */
@@ -96,20 +107,22 @@ async function saveFed(
   started: number,
 ): Promise<SavedContent> {
   const id = read.base?.snapshotId;
+  const { estimateBytes = id === undefined ? read.source.bytes : undefined } = read;
+  const known = estimateBytes === undefined ? {} : { estimateBytes };
   switch (feed.kind) {
     case 'file':
       return saveImageFile(session, plan, feed, options, started);
     case 'zvol-send': {
       const base = id === undefined ? undefined : await readBaseImage(repository, id);
-      return saveZvolStream(repository, session, plan, program(feed), base, options, started);
+      return saveZvolStream(repository, session, plan, program(feed), base, options, started, known);
     }
     case 'rbd-diff': {
       const base = id === undefined ? undefined : await readBaseImage(repository, id);
-      return saveDiffStream(repository, session, plan, program(feed), base, options, started);
+      return saveDiffStream(repository, session, plan, program(feed), base, options, started, known);
     }
     case 'zfs-stream': {
       const chain = id === undefined ? undefined : await readChainBase(repository, id);
-      return saveZfsStream(repository, session, plan, program(feed), chain, options, started);
+      return saveZfsStream(repository, session, plan, program(feed), chain, options, started, known);
     }
   }
 }
@@ -147,6 +160,7 @@ async function saveImageFile(
       folder: folderNode(IMAGE_FOLDER, await tree.finish()),
       counters: save.counters(),
       holeBytes: known.holeBytes,
+      keptBytes: 0,
     };
   } finally {
     image.close();
@@ -171,6 +185,7 @@ async function saveImageStream(
     folder: await imageFolder(session, bytes, content),
     counters: save.counters(),
     holeBytes: 0,
+    keptBytes: 0,
   };
 }
 
@@ -182,6 +197,7 @@ async function saveZvolStream(
   base: BaseImage | undefined,
   options: TransferOptions,
   started: number,
+  known: KnownBytes = {},
 ): Promise<SavedContent> {
   const { zfs, ...saved } = await saveZvol(
     repository,
@@ -189,7 +205,7 @@ async function saveZvolStream(
     input,
     base,
     saveOptions(session, options),
-    (save) => watch(save, options, started),
+    (save) => watch(save, options, started, known),
   );
   return fedContent(session, { ...imageRecord(plan, saved.facts.bytes), zfs }, saved);
 }
@@ -202,6 +218,7 @@ async function saveDiffStream(
   base: BaseImage | undefined,
   options: TransferOptions,
   started: number,
+  known: KnownBytes = {},
 ): Promise<SavedContent> {
   const { rbd, ...saved } = await saveDiff(
     repository,
@@ -209,7 +226,7 @@ async function saveDiffStream(
     input,
     base,
     saveOptions(session, options),
-    (save) => watch(save, options, started),
+    (save) => watch(save, options, started, known),
   );
   return fedContent(session, { ...imageRecord(plan, saved.facts.bytes), rbd }, saved);
 }
@@ -217,13 +234,15 @@ async function saveDiffStream(
 async function fedContent(
   session: BackupSession,
   record: VolumeRecord,
-  { content, counters, keptBytes, freedBytes }: FedImage<ImageFacts>,
+  { content, counters, keptBytes, freedBytes, kept }: FedImage<ImageFacts>,
 ): Promise<SavedContent> {
   return {
     record,
     folder: await imageFolder(session, record.bytes, content),
     counters: { ...counters, duplicate: counters.duplicate + keptBytes },
     holeBytes: freedBytes,
+    keptBytes,
+    kept: { cells: kept, content, imageBytes: record.bytes },
   };
 }
 
@@ -242,6 +261,7 @@ async function saveZfsStream(
   base: ChainBase | undefined,
   options: TransferOptions,
   started: number,
+  known: KnownBytes = {},
 ): Promise<SavedContent> {
   const { streams, folder, counters, keptBytes } = await saveChain(
     repository,
@@ -249,7 +269,7 @@ async function saveZfsStream(
     input,
     base,
     saveOptions(session, options),
-    (save) => watch(save, options, started),
+    (save) => watch(save, options, started, known),
   );
   const bytes = streams.reduce((sum, stream) => sum + stream.bytes, 0);
   return {
@@ -257,6 +277,7 @@ async function saveZfsStream(
     folder,
     counters: { ...counters, duplicate: counters.duplicate + keptBytes },
     holeBytes: 0,
+    keptBytes,
   };
 }
 
@@ -288,16 +309,12 @@ async function savePlainStream(
     folder: folderNode(STREAMS_FOLDER, await session.saveTree(encodeTree([folderNode(folder, file)]))),
     counters: save.counters(),
     holeBytes: 0,
+    keptBytes: 0,
   };
 }
 
 /** Waits for the save, reporting meanwhile. */
-async function watch(
-  save: Save,
-  { onProgress }: TransferOptions,
-  started: number,
-  known: { readonly totalBytes?: number; readonly holeBytes?: number } = {},
-) {
+async function watch(save: Save, { onProgress }: TransferOptions, started: number, known: KnownBytes = {}) {
   const report = (phase: Progress['phase']): void =>
     onProgress?.(progressOf(phase, save.counters(), started, known));
   const timer = onProgress && setInterval(() => report('transferring'), PROGRESS_INTERVAL_MS);

@@ -2,6 +2,7 @@ import { DatamoverError } from '../errors.ts';
 import type { DriverName, VolumeDriver } from './driver.ts';
 import { FileDriver } from './file/driver.ts';
 import type { RbdConnection } from './rbd/command.ts';
+import { RbdDriver } from './rbd/driver.ts';
 
 /** How storages are reached and read. Printable: keys and passwords are in files that are named here. */
 export interface StorageOptions {
@@ -29,6 +30,7 @@ interface Scheme {
 /** A new storage is one entry here. */
 const SCHEMES: Readonly<Partial<Record<DriverName, Scheme>>> = {
   file: { form: 'file:PATH', open: () => new FileDriver() },
+  rbd: { form: 'rbd:POOL/IMAGE@SNAP', open: ({ ceph = {} }) => new RbdDriver(ceph) },
 };
 
 /**

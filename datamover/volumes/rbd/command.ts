@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { DatamoverError } from '../../errors.ts';
 import { commandFailure, run, start, type Command, type Running } from '../../process/spawn.ts';
 import { formatImageName, type ImageName } from './image-name.ts';
@@ -17,6 +18,8 @@ export interface RbdConnection {
   readonly patience?: number;
   /** The program; `rbd` in PATH without it. */
   readonly program?: string;
+  /** A folder with another librbd than the machine's: a tree of unpacked Debian packages (library-command.ts). */
+  readonly libraries?: string;
 }
 
 /** What is asked of `rbd`, and of which image. */
@@ -25,22 +28,34 @@ export interface RbdRequest {
   readonly operation: string;
   readonly name: ImageName;
   readonly args: readonly string[];
+  /** What the program reads. */
+  readonly input?: Readable;
+  /** A descriptor of ours for what it prints; see Command. */
+  readonly stdoutTo?: number;
   readonly signal?: AbortSignal;
 }
 
 const USER = /^[A-Za-z0-9_.][A-Za-z0-9_.:-]{0,254}$/;
 
-/** Runs `rbd` and gives what its JSON says. */
+/** Runs `rbd` and gives what its JSON says; undefined where it says nothing at all, as of no image-meta. */
 export async function askRbd(connection: RbdConnection, request: RbdRequest): Promise<unknown> {
   const command = rbdCommand(connection, { ...request, args: [...request.args, '--format', 'json'] });
   const { stdout } = await run(command).catch((error: unknown) => {
     throw explain(error, request);
   });
+  if (stdout.trim() === '') return undefined;
   try {
     return JSON.parse(stdout) as unknown;
   } catch (error) {
     throw new DatamoverError({ ...subject(request), cause: error });
   }
+}
+
+/** Runs `rbd` to its end. */
+export async function runRbd(connection: RbdConnection, request: RbdRequest): Promise<void> {
+  await run(rbdCommand(connection, request)).catch((error: unknown) => {
+    throw explain(error, request);
+  });
 }
 
 /** Starts `rbd`; its failures are explained as those of `askRbd` are. */
@@ -61,6 +76,8 @@ function rbdCommand(connection: RbdConnection, request: RbdRequest): Command {
     file: program ?? 'rbd',
     args: [...request.args, ...limit, ...accessOptions(connection)],
     ...subject(request),
+    ...(request.input === undefined ? {} : { input: request.input }),
+    ...(request.stdoutTo === undefined ? {} : { stdoutTo: request.stdoutTo }),
     ...(request.signal === undefined ? {} : { signal: request.signal }),
   };
 }
@@ -101,6 +118,12 @@ function explain(error: unknown, request: RbdRequest): unknown {
   const hint = failure === undefined ? undefined : hintFor(failure.status, failure.stderr);
   if (failure === undefined || hint === undefined) return error;
   return new DatamoverError({ ...subject(request), cause: failure, hint });
+}
+
+/** Whether `rbd` ended with one of these errnos (EPERM is 1). */
+export function isRbdErrno(error: unknown, ...errnos: readonly number[]): boolean {
+  const status = commandFailure(error)?.status;
+  return status !== undefined && errnos.includes(status);
 }
 
 function hintFor(status: number | undefined, said: string): string | undefined {

@@ -18,26 +18,22 @@ export class FullDiff {
   /** Zeros from here to `#at` have not been said yet. */
   #zeroFrom = 0;
 
-  /** `emit` resolves when the bytes may be reused. */
-  constructor(imageBytes: number, emit: (bytes: Uint8Array) => Promise<void>) {
+  /** `emit` resolves when the bytes may be reused. `toSnap`: of which snap the diff says to be. */
+  constructor(imageBytes: number, emit: (bytes: Uint8Array) => Promise<void>, toSnap?: string) {
     this.#emit = emit;
-    this.#encoder.begin({ version: 1, bytes: imageBytes });
+    this.#encoder.begin({ version: 1, bytes: imageBytes, ...(toSnap !== undefined && { toSnap }) });
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    for (let from = 0; from < bytes.length;) {
-      const zero = isZero(grain(bytes, from));
-      let to = from;
-      while (to < bytes.length && isZero(grain(bytes, to)) === zero) to += grain(bytes, to).length;
-      if (!zero) {
-        this.#sayZeros();
-        this.#encoder.write(this.#at, to - from);
-        this.#encoder.data(this.#at, bytes.subarray(from, to));
-        this.#zeroFrom = this.#at + to - from;
-      }
-      this.#at += to - from;
-      from = to;
+    const start = this.#at;
+    for (const { from, to } of dataRuns(bytes)) {
+      this.#at = start + from;
+      this.#sayZeros();
+      this.#encoder.write(this.#at, to - from);
+      this.#encoder.data(this.#at, bytes.subarray(from, to));
+      this.#zeroFrom = start + to;
     }
+    this.#at = start + bytes.length;
     await this.#flush();
   }
 
@@ -58,6 +54,17 @@ export class FullDiff {
     const parts = this.#parts;
     this.#parts = [];
     for (const part of parts) await this.#emit(part);
+  }
+}
+
+/** The parts that are not zero, in grains. */
+export function* dataRuns(bytes: Uint8Array): Generator<{ readonly from: number; readonly to: number }> {
+  for (let from = 0; from < bytes.length;) {
+    const zero = isZero(grain(bytes, from));
+    let to = from;
+    while (to < bytes.length && isZero(grain(bytes, to)) === zero) to += grain(bytes, to).length;
+    if (!zero) yield { from, to };
+    from = to;
   }
 }
 

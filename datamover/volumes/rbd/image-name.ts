@@ -41,6 +41,11 @@ export function checkImageName(name: ImageName): ImageName {
   return name;
 }
 
+/** The image itself. */
+export function withoutSnap({ pool, namespace, image }: ImageName): ImageName {
+  return { pool, image, ...(namespace !== undefined && { namespace }) };
+}
+
 /** For people; commands get the parts one by one. */
 export function formatImageName({ pool, namespace, image, snap }: ImageName): string {
   const path = namespace === undefined ? `${pool}/${image}` : `${pool}/${namespace}/${image}`;

@@ -1,6 +1,6 @@
 import { DatamoverError } from '../../errors.ts';
 import { askRbd, type RbdConnection } from './command.ts';
-import { checkImageName, formatImageName, nameOptions, type ImageName } from './image-name.ts';
+import { checkImageName, formatImageName, nameOptions, withoutSnap, type ImageName } from './image-name.ts';
 
 /** What an image is, as `rbd info` tells. */
 export interface RbdImage {
@@ -107,10 +107,6 @@ export async function listSnaps(
     };
   });
   return snaps.sort((a, b) => a.id - b.id);
-}
-
-function withoutSnap({ pool, namespace, image }: ImageName): ImageName {
-  return { pool, image, ...(namespace === undefined ? {} : { namespace }) };
 }
 
 /** An object of rbd's JSON, read field by field: anything unexpected is said, never taken as if it were nothing. */

@@ -17,6 +17,7 @@ function librbd(): Record<string, Call> {
     set: call(rados, 'int rados_conf_set(void *cluster, const char *option, const char *value)'),
     connect: call(rados, 'int rados_connect(void *cluster)'),
     ioctx: call(rados, 'int rados_ioctx_create(void *cluster, const char *pool, _Out_ void **io)'),
+    namespace: call(rados, 'void rados_ioctx_set_namespace(void *io, const char *name)'),
     leave: call(rados, 'void rados_ioctx_destroy(void *io)'),
     shutdown: call(rados, 'void rados_shutdown(void *cluster)'),
     open: call(rbd, 'int rbd_open(void *io, const char *name, _Out_ void **image, const char *snap)'),
@@ -46,7 +47,7 @@ export class Librbd {
   readonly #cluster: unknown;
   readonly #io: unknown;
 
-  constructor(ceph: CephEndpoint) {
+  constructor(ceph: CephEndpoint, namespace?: string) {
     const cluster: unknown[] = [null];
     ok('create', cluster, 'admin');
     ok('readFile', cluster[0], ceph.environment.CEPH_CONF);
@@ -55,6 +56,7 @@ export class Librbd {
     ok('connect', cluster[0]);
     const io: unknown[] = [null];
     ok('ioctx', cluster[0], ceph.pool, io);
+    if (namespace !== undefined) librbd()['namespace']?.(io[0], namespace);
     this.#cluster = cluster[0];
     this.#io = io[0];
   }

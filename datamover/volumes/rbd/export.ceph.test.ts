@@ -7,11 +7,12 @@ import { startCeph, type CephCluster } from '../../../e2e/servers/ceph.ts';
 import { describePeer } from '../../../e2e/servers/describe-peers.ts';
 import { run } from '../../process/spawn.ts';
 import type { RbdConnection } from './command.ts';
-import { planDelta, readDelta } from './delta.ts';
+import type { ExportJob, PinnedSnap } from './export-job.ts';
 import { identify, listSnaps } from './image.ts';
 import { formatImageName, parseImageName, type ImageName } from './image-name.ts';
 import { encode } from './testing/diffs.ts';
 import { Librbd } from './testing/librbd.ts';
+import { readJob } from './testing/read-job.ts';
 import { Twin } from './testing/twin.ts';
 
 const MIB = 1 << 20;
@@ -45,6 +46,26 @@ describePeer('ceph', 'images of a real cluster', () => {
     const name = { pool: ceph.pool, image: `delta-${randomUUID()}` };
     await rbd('create', '--size', '8M', '--object-size', '1M', ...options, `${name.pool}/${name.image}`);
     return name;
+  }
+
+  /** The snap of an image as it is now. */
+  async function pin(name: ImageName, snap: string, connection = admin): Promise<PinnedSnap> {
+    const [{ id }, snaps] = await Promise.all([identify(connection, name), listSnaps(connection, name)]);
+    const snapId = snaps.find((entry) => entry.kind === 'user' && entry.name === snap)?.id ?? -1;
+    return { name: { ...name, snap }, imageId: id, snapId };
+  }
+
+  async function full(name: ImageName, snap: string, connection = admin): Promise<ExportJob> {
+    return { connection, source: await pin(name, snap, connection), reading: { kind: 'allocated' } };
+  }
+
+  async function everything(name: ImageName, snap: string, bytes: number): Promise<ExportJob> {
+    return { ...(await full(name, snap)), reading: { kind: 'everything', bytes } };
+  }
+
+  async function delta(name: ImageName, from: string, snap: string): Promise<ExportJob> {
+    const base = await pin(name, from);
+    return { connection: admin, source: await pin(name, snap), reading: { kind: 'changes', base } };
   }
 
   /** Snaps `small` (4 MiB), `large` (6 MiB) and `cut` (3 MiB) of one image, each with changes; gives what each contains. */
@@ -106,21 +127,17 @@ describePeer('ceph', 'images of a real cluster', () => {
       image: name.image,
       imageId: (await identify(admin, name)).id,
     });
-    expect(() => planDelta(snaps, { ...name, snap: 'cut' }, { name: 'small' })).toThrow(
-      /it has no snap small any more: it was deleted and lives on in the trash for its clones/,
-    );
   });
 
   test('full reads and deltas give the content of each snap, through growth and shrinking', async () => {
     const { name, contents } = await history();
-    const snaps = await listSnaps(admin, name);
     for (const snap of ['small', 'large', 'cut']) {
-      const twin = new Twin();
-      const plan = planDelta(snaps, { ...name, snap });
-      expect(plan).toMatchObject({ kind: 'full', bytes: contents[snap]?.length });
-      const summary = await readDelta(admin, plan, twin);
-      expect(sha256(twin.bytes)).toBe(sha256(contents[snap] ?? Buffer.of()));
-      expect(summary).toMatchObject({ written: twin.written, zeroed: twin.zeroed });
+      for (const job of [await full(name, snap), await everything(name, snap, contents[snap]?.length ?? 0)]) {
+        const twin = new Twin();
+        await readJob(job, twin);
+        expect(twin.header).toMatchObject({ toSnap: snap, bytes: contents[snap]?.length });
+        expect(sha256(twin.bytes)).toBe(sha256(contents[snap] ?? Buffer.of()));
+      }
     }
     for (const [base, snap] of [
       ['small', 'large'],
@@ -129,75 +146,53 @@ describePeer('ceph', 'images of a real cluster', () => {
     ] as const) {
       const twin = new Twin();
       twin.bytes = Buffer.from(contents[base] ?? '');
-      const plan = planDelta(snaps, { ...name, snap }, { name: base });
-      expect(plan).toMatchObject({ kind: 'delta', baseBytes: contents[base]?.length });
-      let chunks = 0;
-      await readDelta(admin, plan, twin, {
-        drained: async () => {
-          chunks++;
-        },
-      });
-      expect(chunks).toBeGreaterThan(0);
+      await readJob(await delta(name, base, snap), twin);
+      expect(twin.header).toMatchObject({ fromSnap: base, toSnap: snap });
       expect(sha256(twin.bytes)).toBe(sha256(contents[snap] ?? Buffer.of()));
     }
   });
 
-  test('a base that is not older is refused, and one that vanished too', async () => {
+  test('a base that vanished is a failure, and so is one that is not older', async () => {
     const { name } = await history();
-    const snaps = await listSnaps(admin, name);
-    for (const base of ['cut', 'large'])
-      expect(() => planDelta(snaps, { ...name, snap: 'large' }, { name: base })).toThrow(
-        /is not older than the snap/,
-      );
-    expect(() => planDelta(snaps, name)).toThrow(/no snap is named/);
-    const plan = planDelta(snaps, { ...name, snap: 'cut' }, { name: 'small' });
+    const job = await delta(name, 'small', 'cut');
     await rbd('snap', 'rm', '--no-progress', `${name.pool}/${name.image}@small`);
     const twin = new Twin();
-    await expect(readDelta(admin, plan, twin)).rejects.toThrow(
-      /^read changes of rbd image rbd\/delta-.*@cut: exit status 2: .*rbd snap ls lists them/,
+    await expect(readJob(job, twin)).rejects.toThrow(
+      /read rbd image rbd\/delta-.*@cut: exit status 2: .*rbd snap ls lists them/,
     );
     expect(twin.ended).toBe(false);
+    await expect(readJob(await delta(name, 'cut', 'large'), new Twin())).rejects.toThrow(/exit status/);
   });
 
-  test('a snap that was made anew under its name is not taken for the old one', async () => {
+  test('a snap or an image that was made anew under its name is not taken for the old one', async () => {
     const { name } = await history();
-    const plan = planDelta(await listSnaps(admin, name), { ...name, snap: 'cut' });
-    await rbd('snap', 'rm', '--no-progress', `${name.pool}/${name.image}@cut`);
-    const image = client.open(name.image);
-    image.resize(MIB);
-    image.snap('cut');
-    image.close();
-    await expect(readDelta(admin, plan, new Twin())).rejects.toMatchObject({
-      retryable: true,
-      message: expect.stringMatching(
-        /rbd sent the changes from nothing to cut \(1048576 bytes\), not/,
-      ) as unknown,
-    });
-  });
-
-  test('a base that is not the snap it was is refused, and a snap that goes while it is read', async () => {
-    const { name } = await history();
-    const before = await listSnaps(admin, name);
-    const smallId = before.find((snap) => snap.name === 'small')?.id ?? -1;
+    const [whole, change] = [await full(name, 'cut'), await delta(name, 'small', 'cut')];
     const source = `${name.pool}/${name.image}`;
-    await rbd('snap', 'rm', '--no-progress', `${source}@small`);
-    await rbd('snap', 'create', '--no-progress', `${source}@small`);
-    await rbd('snap', 'create', '--no-progress', `${source}@later`);
-    const snaps = await listSnaps(admin, name);
-    const later = { ...name, snap: 'later' };
-    expect(planDelta(snaps, later, { name: 'small' }).kind).toBe('delta');
-    expect(() => planDelta(snaps, later, { name: 'small', id: smallId })).toThrow(
-      /the snap small was deleted and made anew \(its id was \d+, now it is \d+\)/,
-    );
+    for (const snap of ['small', 'cut']) {
+      await rbd('snap', 'rm', '--no-progress', `${source}@${snap}`);
+      await rbd('snap', 'create', '--no-progress', `${source}@${snap}`);
+    }
+    const anew = /the snap was deleted and made anew \(its id was \d+, now it is \d+\)/;
+    await expect(readJob(whole, new Twin())).rejects.toThrow(anew);
+    await expect(readJob({ ...change, source: await pin(name, 'cut') }, new Twin())).rejects.toThrow(anew);
+    await rbd('snap', 'purge', '--no-progress', source);
+    await rbd('rm', '--no-progress', source);
+    await rbd('create', '--size', '1M', source);
+    await rbd('snap', 'create', '--no-progress', `${source}@cut`);
+    await expect(readJob(whole, new Twin())).rejects.toThrow(/the image was deleted and made anew/);
+  });
+
+  test('a snap that goes while it is read makes the read fail', async () => {
+    const { name } = await history();
+    const job = await full(name, 'large');
     let removed = false;
     const drained = async (): Promise<void> => {
       if (removed) return;
       removed = true;
-      await rbd('snap', 'rm', '--no-progress', `${source}@later`);
+      await rbd('snap', 'rm', '--no-progress', `${name.pool}/${name.image}@large`);
     };
-    const twin = new Twin();
-    await expect(readDelta(admin, planDelta(snaps, later), twin, { drained })).rejects.toThrow(
-      /it has no snap later|exit status 2/,
+    await expect(readJob(job, new Twin(), { drained })).rejects.toThrow(
+      /the snap was deleted while it was read|exit status/,
     );
     expect(removed).toBe(true);
   });
@@ -220,8 +215,7 @@ describePeer('ceph', 'images of a real cluster', () => {
 
     const connection = { ...admin, user: 'reader', keyring: reader };
     const twin = new Twin();
-    const snaps = await listSnaps(connection, name);
-    await readDelta(connection, planDelta(snaps, { ...name, snap: 'small' }), twin);
+    await readJob(await full(name, 'small', connection), twin);
     expect(sha256(twin.bytes)).toBe(sha256(contents['small'] ?? Buffer.of()));
     await expect(identify({ ...admin, user: 'stranger', keyring: stranger }, name)).rejects.toThrow(
       /exit status 1: .*Operation not permitted.*\(check the capabilities of the cephx user/,
@@ -249,17 +243,16 @@ describePeer('ceph', 'images of a real cluster', () => {
     expect(parseImageName(formatImageName(name))).toEqual(name);
     expect((await identify(admin, name)).bytes).toBe(MIB);
     const twin = new Twin();
-    await readDelta(admin, planDelta(await listSnaps(admin, name), name), twin);
+    await readJob(await full(name, name.snap), twin);
     expect(twin.header).toMatchObject({ toSnap: name.snap, bytes: MIB });
   });
 
   test('a stop ends the reading', async () => {
     const { name } = await history();
-    const plan = planDelta(await listSnaps(admin, name), { ...name, snap: 'large' });
     const stopper = new AbortController();
-    const twin = new Twin();
     const drained = async (): Promise<void> => stopper.abort();
-    await expect(readDelta(admin, plan, twin, { drained, signal: stopper.signal })).rejects.toMatchObject({
+    const reading = readJob(await full(name, 'large'), new Twin(), { drained, signal: stopper.signal });
+    await expect(reading).rejects.toMatchObject({
       kind: 'cancelled',
     });
   });
@@ -268,7 +261,9 @@ describePeer('ceph', 'images of a real cluster', () => {
 /** No rbd can be made to fail at a given byte, so a script stands in for one. */
 describe('a delta counts only with its end record and a good exit', () => {
   let folder: string;
-  const plan = { kind: 'full', name: { pool: 'p', image: 'i', snap: 's' }, snapId: 4, bytes: 9 } as const;
+  const source = { name: { pool: 'p', image: 'i', snap: 's' }, imageId: 'abc', snapId: 4 };
+  const read = (connection: RbdConnection, twin = new Twin()): Promise<void> =>
+    readJob({ connection, source, reading: { kind: 'allocated' } }, twin);
   const { stream } = encode({
     header: { version: 1, toSnap: 's', bytes: 9 },
     extents: [{ offset: 2, length: 3, data: Buffer.from('abc') }],
@@ -288,7 +283,8 @@ describe('a delta counts only with its end record and a good exit', () => {
 
   async function program(...lines: string[]): Promise<RbdConnection> {
     const path = join(folder, `rbd-${randomUUID()}`);
-    const list = `if [ "$1" = snap ]; then cat snaps; exit; fi`;
+    const info = '{"id":"abc","size":9,"object_size":4096,"features":[],"flags":[]}';
+    const list = `case $1 in snap) cat snaps; exit;; info) echo '${info}'; exit;; esac`;
     await writeFile(path, `#!/bin/sh\ncd '${folder}'\n${list}\n${lines.join('\n')}\n`);
     await chmod(path, 0o755);
     return { program: path };
@@ -296,7 +292,7 @@ describe('a delta counts only with its end record and a good exit', () => {
 
   test('both', async () => {
     const twin = new Twin();
-    await readDelta(await program('cat stream'), plan, twin);
+    await read(await program('cat stream'), twin);
     expect(twin.bytes.toString('latin1')).toBe('\0\0abc\0\0\0\0');
   });
 
@@ -314,30 +310,32 @@ describe('a delta counts only with its end record and a good exit', () => {
     ['more than one stream', ['cat stream stream'], /data follows the end of the stream/],
     ['the wrong program', ['exec /nowhere/rbd'], /exit status 127/],
   ])('%s', async (_, lines, sentence) => {
-    await expect(readDelta(await program(...lines), plan, new Twin())).rejects.toThrow(sentence);
+    await expect(read(await program(...lines))).rejects.toThrow(sentence);
   });
 
   test.each([
     [[{ id: 5, name: 's', size: 9, protected: 'false' }], /made anew \(its id was 4, now it is 5\)/],
-    [[], /it has no snap s /],
+    [[], /the snap was deleted while it was read/],
     [[{ id: 'four', name: 's', size: 9, protected: 'false' }], /rbd's answer has no usable "id"/],
   ])('snaps that are others afterwards: %j', async (snaps, sentence) => {
     await listed(...snaps);
-    await expect(readDelta(await program('cat stream'), plan, new Twin())).rejects.toThrow(sentence);
+    await expect(read(await program('cat stream'))).rejects.toThrow(sentence);
   });
 
   test('a program that is not there is named', async () => {
-    await expect(readDelta({ program: '/nowhere/rbd' }, plan, new Twin())).rejects.toThrow(
-      /rbd is not installed/,
-    );
+    await expect(read({ program: '/nowhere/rbd' })).rejects.toThrow(/rbd is not installed/);
   });
 
   test('a name that could be an option reaches no program', async () => {
-    const bad = { ...plan, name: { ...plan.name, image: '--help' } };
-    await expect(readDelta({ program: '/nowhere/rbd' }, bad, new Twin())).rejects.toThrow(
+    const connection = { program: '/nowhere/rbd' };
+    const bad = { ...source, name: { ...source.name, image: '--help' } };
+    const reading = { kind: 'allocated' } as const;
+    await expect(readJob({ connection, source: bad, reading }, new Twin())).rejects.toThrow(
       /its image is "--help"/,
     );
-    await expect(readDelta({ program: '/nowhere/rbd' }, { ...plan, base: '-x' }, new Twin())).rejects.toThrow(
+    const base = { ...source, name: { ...source.name, snap: '-x' } };
+    const changes = { kind: 'changes', base } as const;
+    await expect(readJob({ connection, source, reading: changes }, new Twin())).rejects.toThrow(
       /its snap is "-x"/,
     );
   });

@@ -1,0 +1,188 @@
+import { randomBytes } from 'node:crypto';
+import { isGone, ownerName } from '../../process/owner.ts';
+import { askRbd, isRbdErrno, runRbd, type RbdConnection } from './command.ts';
+import type { PinnedSnap } from './export-job.ts';
+import { listSnaps } from './image.ts';
+import { checkImageName, formatImageName, nameOptions, withoutSnap, type ImageName } from './image-name.ts';
+
+/**
+ * Snaps are kept by protecting them: then Ceph refuses to delete them, and ceph-csi asks again later. A flag does not count, so
+ * each hold leaves a mark, in the image-meta of the image that is read:
+ *
+ *     datamover.hold.<owner>.<random>   {"since": epoch ms, "snaps": [those that we protect], "letGo": true while it ends}
+ *
+ * A snap that somebody else protected has no mark and stays as it is. A user without the right to write holds nothing; the
+ * ids that are compared after the read (export-main.ts) decide in any case.
+ */
+interface Mark {
+  readonly since: number;
+  readonly snaps: readonly HeldSnap[];
+  readonly letGo?: true;
+}
+
+interface HeldSnap {
+  readonly name: ImageName;
+  readonly snapId: number;
+}
+
+const KEY = /^datamover\.hold\.([^.]+)\.[0-9a-f]+$/;
+const OPERATION = 'hold snap of rbd image';
+/** Of Linux: what a user who may only read gets, and a read-only (mirrored) image gives. */
+const [EPERM, ENOENT, EBUSY, EINVAL, EROFS] = [1, 2, 16, 22, 30];
+
+/** Holds snaps while the first one's image is read; gives what lets them go. */
+export async function holdSnaps(
+  connection: RbdConnection,
+  pinned: readonly [PinnedSnap, ...PinnedSnap[]],
+  signal?: AbortSignal,
+): Promise<() => Promise<void>> {
+  const image = withoutSnap(pinned[0].name);
+  // In this order: a snap that is found protected by one of us has its mark by then.
+  const unprotected = await Promise.all(pinned.map((snap) => isUnprotected(connection, snap, signal)));
+  const ours = new Set([...(await readMarks(connection, image, signal)).values()].flatMap(snapIdsOf));
+  const snaps = pinned
+    .filter(({ snapId }, i) => unprotected[i] === true || ours.has(snapId))
+    .map(({ name, snapId }) => ({ name, snapId }));
+  if (snaps.length === 0) return () => Promise.resolve();
+  const key = `datamover.hold.${ownerName()}.${randomBytes(4).toString('hex')}`;
+  const mark: Mark = { since: Date.now(), snaps };
+  try {
+    await writeMark(connection, image, key, mark, signal);
+  } catch (error) {
+    if (isRbdErrno(error, EPERM, EROFS)) return () => Promise.resolve();
+    throw error;
+  }
+  let released: Promise<void> | undefined;
+  const release = (): Promise<void> => (released ??= letGo(connection, image, key, mark));
+  try {
+    for (const { name } of snaps) await protect(connection, name, signal);
+  } catch (error) {
+    await release();
+    throw error;
+  }
+  return release;
+}
+
+/** Lets go what processes of ours held on this image that are no more. Gives the snaps. */
+export async function releaseStaleHolds(
+  connection: RbdConnection,
+  image: ImageName,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const released: string[] = [];
+  for (const [key, mark] of await readMarks(connection, image, signal)) {
+    if (!isGone(KEY.exec(key)?.[1] ?? '', mark.since)) continue;
+    await letGo(connection, image, key, mark);
+    released.push(...mark.snaps.map(({ name }) => formatImageName(name)));
+  }
+  return released;
+}
+
+/** Never throws for what is gone already. */
+async function letGo(connection: RbdConnection, image: ImageName, key: string, mark: Mark): Promise<void> {
+  try {
+    // Said before the others are looked at: of two that end together at least one sees that nobody stays.
+    await writeMark(connection, image, key, { ...mark, letGo: true });
+    const others = [...(await readMarks(connection, image))].filter(
+      ([other, { letGo }]) => other !== key && letGo !== true,
+    );
+    const needed = new Set(others.flatMap(([, other]) => snapIdsOf(other)));
+    for (const { name, snapId } of mark.snaps) {
+      if (!needed.has(snapId)) await unprotect(connection, name, snapId);
+    }
+    await runRbd(connection, metaRequest('remove', image, [key]));
+  } catch (error) {
+    if (!isRbdErrno(error, ENOENT)) throw error;
+  }
+}
+
+async function isUnprotected(
+  connection: RbdConnection,
+  { name, snapId }: PinnedSnap,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const snaps = await listSnaps(connection, name, signal);
+  return snaps.some((snap) => snap.id === snapId && snap.kind === 'user' && !snap.protected);
+}
+
+async function protect(connection: RbdConnection, name: ImageName, signal?: AbortSignal): Promise<void> {
+  const args = ['snap', 'protect', ...nameOptions(checkImageName(name))];
+  try {
+    await runRbd(connection, { operation: OPERATION, name, args, ...(signal && { signal }) });
+  } catch (error) {
+    if (!isRbdErrno(error, EBUSY)) throw error;
+  }
+}
+
+async function unprotect(connection: RbdConnection, name: ImageName, snapId: number): Promise<void> {
+  // One that was made anew under the name is not ours.
+  const snaps = await listSnaps(connection, name).catch((error: unknown) => {
+    if (isRbdErrno(error, ENOENT)) return [];
+    throw error;
+  });
+  const found = snaps.find((snap) => snap.kind === 'user' && snap.id === snapId);
+  if (found?.protected !== true) return;
+  const current = { ...withoutSnap(name), snap: found.name };
+  const args = ['snap', 'unprotect', ...nameOptions(checkImageName(current))];
+  try {
+    await runRbd(connection, { operation: 'let go snap of rbd image', name: current, args });
+  } catch (error) {
+    // EBUSY: it has clones of the old format by now, which need the protection.
+    if (!isRbdErrno(error, ENOENT, EINVAL, EBUSY)) throw error;
+  }
+}
+
+async function readMarks(
+  connection: RbdConnection,
+  image: ImageName,
+  signal?: AbortSignal,
+): Promise<Map<string, Mark>> {
+  const answer = await askRbd(connection, metaRequest('list', image, [], signal));
+  const marks = new Map<string, Mark>();
+  for (const [key, value] of Object.entries(answer ?? {}) as [string, unknown][]) {
+    const mark = KEY.test(key) ? parseMark(value) : undefined;
+    if (mark !== undefined) marks.set(key, mark);
+  }
+  return marks;
+}
+
+async function writeMark(
+  connection: RbdConnection,
+  image: ImageName,
+  key: string,
+  mark: Mark,
+  signal?: AbortSignal,
+): Promise<void> {
+  await runRbd(connection, metaRequest('set', image, [key, JSON.stringify(mark)], signal));
+}
+
+function metaRequest(
+  verb: 'list' | 'set' | 'remove',
+  image: ImageName,
+  words: string[],
+  signal?: AbortSignal,
+) {
+  const args = ['image-meta', verb, ...nameOptions(checkImageName(image)), ...words];
+  return { operation: OPERATION, name: image, args, ...(signal && { signal }) };
+}
+
+/** Whoever may write to the image can write any mark: nothing but names and ids is taken from it. */
+function parseMark(text: unknown): Mark | undefined {
+  try {
+    const value = (typeof text === 'string' ? JSON.parse(text) : undefined) as
+      Partial<Mark> | null | undefined;
+    if (typeof value?.since !== 'number' || !Array.isArray(value.snaps)) return undefined;
+    const snaps = (value.snaps as HeldSnap[]).map(({ name, snapId }) => ({
+      name: checkImageName(name),
+      snapId,
+    }));
+    if (!snaps.every(({ snapId }) => Number.isSafeInteger(snapId))) return undefined;
+    return { since: value.since, snaps, ...(value.letGo === true && { letGo: true }) };
+  } catch {
+    return undefined;
+  }
+}
+
+function snapIdsOf({ snaps }: Mark): number[] {
+  return snaps.map(({ snapId }) => snapId);
+}
