@@ -3,20 +3,13 @@ import {
   collectSetting,
   collectTagLists,
   collectTags,
-  parseFile,
   parseKeep,
   parseSize,
   parseSpan,
-  parseTarget,
   parseTime,
 } from './arguments.ts';
 
 describe('arguments that make sense', () => {
-  test('a file, also with odd characters in its path', () => {
-    expect(parseFile('file:/a b/c:d')).toBe('/a b/c:d');
-    expect(parseTarget('file:x')).toEqual({ path: 'x' });
-    expect(parseTarget('-')).toEqual({});
-  });
   test('sizes', () => {
     expect([parseSize('500M'), parseSize('1.5g'), parseSize('7'), parseSize('2KiB')]).toEqual([
       500 * 2 ** 20,
@@ -47,10 +40,6 @@ describe('arguments that make sense', () => {
 });
 
 describe('arguments that do not', () => {
-  test.each(['', 'disk.img', 'file:', '/dev/sda', 'http://x'])('file %j', (text) => {
-    expect(() => parseFile(text)).toThrow('file:PATH');
-    expect(() => parseTarget(text)).toThrow('file:PATH');
-  });
   test.each(['', 'M', '-1', '1.5.5G', '5X'])('size %j', (text) => {
     expect(() => parseSize(text)).toThrow('Write a size');
   });

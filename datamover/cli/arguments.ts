@@ -7,24 +7,6 @@ import type { Count } from '../retention/policy.ts';
  * into one sentence of usage and exit code 1.
  */
 
-/** `file:PATH`, the path of an image file or a block device. */
-export function parseFile(text: string): string {
-  const path = /^file:(.+)$/s.exec(text)?.[1];
-  if (path === undefined)
-    throw new InvalidArgumentError('Write file:PATH (an image file or a block device).');
-  return path;
-}
-
-/** `file:PATH`, or `-` for standard output (answered as undefined). */
-export function parseTarget(text: string): { readonly path?: string } {
-  if (text === '-') return {};
-  const path = /^file:(.+)$/s.exec(text)?.[1];
-  if (path === undefined) {
-    throw new InvalidArgumentError('Write file:PATH (a file or a block device), or - for standard output.');
-  }
-  return { path };
-}
-
 /** What a restore may be asked to be. */
 export type OutputFormat = 'image' | 'rbd-diff' | 'zfs';
 

@@ -108,7 +108,7 @@ describe('stopping', () => {
     process.kill(running.pid, 'SIGINT');
     const { status, stderr } = await running.finished;
     expect(status).toBe(130);
-    expect(stderr).toContain('a new file was taken away');
+    expect(stderr).toContain('what was new was taken away');
     await expect(access(out)).rejects.toThrow('ENOENT');
   });
 

@@ -19,6 +19,7 @@ const VERBS: readonly (readonly [name: string, summary: string, load: () => Prom
   ['key', 'manage the passwords', () => import('./verbs/key.ts')],
   ['stats', 'count what is stored', () => import('./verbs/stats.ts')],
   ['inspect', 'show any object of the repository as it is', () => import('./verbs/inspect.ts')],
+  ['cleanup', 'take away what killed transfers left on a storage', () => import('./verbs/cleanup.ts')],
   ['repair', 'rebuild a lost or damaged index', () => import('./verbs/repair.ts')],
   ['unlock', 'remove locks that nobody holds any more', () => import('./verbs/unlock.ts')],
   ['version', 'print the version', () => import('./verbs/version.ts')],

@@ -168,7 +168,7 @@ const BAD_INPUTS: readonly BadInput[] = [
     why: 'a source without file:',
     args: ['backup', 'image', '--volume', 'shop/db'],
     code: 1,
-    sentence: 'Write file:PATH',
+    sentence: 'a volume is written file:PATH',
   },
   { why: 'two sources', args: [...BACKUP, 'file:other'], code: 1, sentence: 'one volume at a time' },
   {
@@ -234,7 +234,7 @@ const BAD_INPUTS: readonly BadInput[] = [
     why: 'a restore without a target',
     args: ['restore', 'latest'],
     code: 1,
-    sentence: 'use --to file:PATH or --to -',
+    sentence: 'use --to file:PATH',
   },
   {
     why: 'a restore of nothing',

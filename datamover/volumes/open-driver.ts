@@ -30,7 +30,7 @@ interface Scheme {
 /** A new storage is one entry here. */
 const SCHEMES: Readonly<Partial<Record<DriverName, Scheme>>> = {
   file: { form: 'file:PATH', open: () => new FileDriver() },
-  rbd: { form: 'rbd:POOL/IMAGE@SNAP', open: ({ ceph = {} }) => new RbdDriver(ceph) },
+  rbd: { form: 'rbd:POOL/IMAGE[@SNAP]', open: ({ ceph = {} }) => new RbdDriver(ceph) },
 };
 
 /**

@@ -17,7 +17,6 @@ export type PeerName =
   | 'kubectl'
   | 'snapshot-controller'
   | 'csi-snapshotter'
-  | 'csi-provisioner'
   | 'velero';
 
 export interface Peer {

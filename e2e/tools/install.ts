@@ -42,7 +42,6 @@ const INSTALLERS: Record<PeerName, () => Promise<Installed>> = {
   kubectl: () => installKubernetes('kubectl'),
   'snapshot-controller': () => installKubernetes('snapshot-controller'),
   'csi-snapshotter': () => installKubernetes('csi-snapshotter'),
-  'csi-provisioner': () => installKubernetes('csi-provisioner'),
   velero: installVelero,
 };
 

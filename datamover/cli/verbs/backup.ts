@@ -2,28 +2,32 @@ import { hostname } from 'node:os';
 import { listBackups } from '../../catalog/list.ts';
 import { resolveBackup } from '../../catalog/select.ts';
 import { adoptOrphans } from '../../repository/orphans.ts';
-import { imageFile, planBackup, type BackupRequest } from '../../transfer/backup-plan.ts';
-import { executeBackup, type BackupSummary } from '../../transfer/backup.ts';
+import type { Repository } from '../../repository/repository.ts';
+import { planBackup, type BackupRequest } from '../../transfer/backup-plan.ts';
+import { executeBackup } from '../../transfer/backup.ts';
 import { parseVolumeName, type VolumeName } from '../../transfer/layout.ts';
-import { collectTags, parseFile, parseFormat, parseTime, type InputFormat } from '../arguments.ts';
-import type { Output } from '../output.ts';
+import { volumeForms } from '../../volumes/open-driver.ts';
+import { collectTags, parseCount, parseFormat, parseTime } from '../arguments.ts';
+import { readSource, type SourceFlags } from '../backup-source.ts';
+import { printBackup } from '../backup-summary.ts';
+import { cleanUpFirst } from '../clean-up.ts';
 import { Reporter } from '../progress.ts';
 import { compressionOf, withRepository } from '../session.ts';
 import { usage } from '../settings.ts';
+import { addStorageOptions } from '../storage-options.ts';
 import { TransferStatus } from '../transfer-status.ts';
-import { count, formatBytes, formatSeconds } from '../units.ts';
+import { count } from '../units.ts';
 import type { Verb } from '../verb.ts';
 
-interface BackupOptions {
+interface BackupOptions extends SourceFlags {
   readonly volume?: VolumeName;
-  readonly stdin?: boolean;
-  readonly stdinCommand?: boolean;
-  readonly as?: InputFormat;
   readonly tag?: readonly string[];
   readonly host?: string;
   readonly time?: Date;
   readonly parent?: string;
   readonly force?: boolean;
+  readonly sample?: number;
+  readonly stats?: boolean;
   readonly dryRun?: boolean;
 }
 
@@ -32,6 +36,11 @@ Examples:
   An image file or a block device:
     datamover backup file:/var/lib/vm/disk.img --volume shop/db
     datamover backup file:/dev/zvol/tank/pvc-1 --volume shop/db --tag nightly
+  The snapshot of an RBD image or a zvol; what changed since an earlier backup is read, if the storage can tell:
+    datamover backup rbd:rbd/db@tuesday --volume shop/db --ceph-id backup --stats
+    datamover backup zfs:tank/db@tuesday --volume shop/db --base latest
+  A ZFS dataset, or anything that is to stay encrypted, as send streams:
+    datamover backup zfs:tank/files@tuesday --volume shop/files --raw
   What a program prints; if the program fails, there is no backup:
     datamover backup --volume shop/dump --as stream --stdin-command pg_dumpall
   What comes through a pipe (whether its producer failed cannot be seen here: prefer --stdin-command):
@@ -52,9 +61,9 @@ next one does not upload it again.`;
 
 export const verb: Verb = {
   configure(command, run) {
-    command
+    addStorageOptions(command)
       .description('Carries a volume into the repository; only what is new there is stored.')
-      .argument('[source...]', 'file:PATH, or after --stdin-command the program and its arguments')
+      .argument('[source...]', `${volumeForms()}, or after --stdin-command the program and its arguments`)
       .option('--volume <namespace/name>', 'the name of the volume (required)', parseVolumeName)
       .option('--stdin', 'read the volume from standard input')
       .option('--stdin-command', 'run a program and read the volume from its output')
@@ -68,6 +77,13 @@ export const verb: Verb = {
       .option('--time <time>', 'the time of the backup (default: now)', parseTime)
       .option('--parent <snapshot>', 'compare with this backup (default: the last one of the volume)')
       .option('-f, --force', 'compare with no earlier backup; stored content is still found again')
+      .option(
+        '--base <auto|none|snapshot>',
+        'of a storage: the backup to build on, and no other (default: auto)',
+      )
+      .option('--raw', 'of zfs: send as it is on the disk (zfs send -w), encrypted data stays encrypted')
+      .option('--sample <number>', 'unchanged MiB to compare with the source (default: 16 to 64)', parseCount)
+      .option('--stats', 'tell how much was read, and how it was known what changed')
       .option('-n, --dry-run', 'read and compare everything, write nothing')
       .addHelpText('after', EXAMPLES)
       .action((source: string[], options: BackupOptions) =>
@@ -76,12 +92,16 @@ export const verb: Verb = {
           if (options.volume === undefined) {
             throw usage('backup', 'the volume has no name', undefined, 'use --volume NAMESPACE/NAME');
           }
-          if (options.parent !== undefined && options.force === true) {
-            throw usage('backup', '--parent and --force exclude each other');
+          const chosen = { '--parent': options.parent, '--force': options.force, '--base': options.base };
+          const [one, other] = Object.entries(chosen).flatMap(([name, value]) =>
+            value === undefined ? [] : [name],
+          );
+          if (one !== undefined && other !== undefined) {
+            throw usage('backup', `${one} and ${other} exclude each other`);
           }
           const { namespace, name } = options.volume;
           const volume = `${namespace}/${name}`;
-          const request = { volume: { namespace, name }, source: readSource(source, options) };
+          const request = { volume: { namespace, name }, source: readSource(source, options, env) };
           const dryRun = options.dryRun === true;
           interrupt.describe({
             operation: 'backup of',
@@ -104,19 +124,22 @@ export const verb: Verb = {
                   );
                 }
               }
-              const parent =
-                options.parent === undefined
-                  ? undefined
-                  : resolveBackup(await listBackups(repository), options.parent, { volume }).id;
-              const plan = await planBackup(repository, {
-                ...request,
-                tags: options.tag ?? [],
-                host: options.host ?? hostFrom(env),
-                time: options.time ?? new Date(),
-                compression: compressionOf(context),
-                dryRun,
-                ...(options.force === true ? { parent: null } : parent === undefined ? {} : { parent }),
-              });
+              if (request.source.kind === 'driver' && !dryRun)
+                await cleanUpFirst(output, request.source, signal);
+              const plan = await planBackup(
+                repository,
+                {
+                  ...request,
+                  tags: options.tag ?? [],
+                  host: options.host ?? hostFrom(env),
+                  time: options.time ?? new Date(),
+                  compression: compressionOf(context),
+                  dryRun,
+                  ...(options.sample !== undefined && { sample: { cells: options.sample } }),
+                  ...(await readBase(repository, volume, options)),
+                },
+                signal,
+              );
               if (plan.source.kind === 'driver' && plan.source.read.caution !== undefined) {
                 output.note(plan.source.read.caution);
               }
@@ -128,7 +151,7 @@ export const verb: Verb = {
                   onProgress: (progress) => reporter.update((seconds) => status.describe(progress, seconds)),
                 });
                 reporter.stop();
-                printSummary(output, summary, volume, dryRun);
+                printBackup(output, summary, { volume, dryRun, stats: options.stats === true });
               } finally {
                 reporter.stop();
               }
@@ -139,83 +162,22 @@ export const verb: Verb = {
   },
 };
 
+/** What the backup is to build on or to be compared with. */
+async function readBase(
+  repository: Repository,
+  volume: string,
+  { base, parent, force }: BackupOptions,
+): Promise<Pick<BackupRequest, 'base' | 'parent'>> {
+  const find = async (reference: string): Promise<string> =>
+    resolveBackup(await listBackups(repository), reference, { volume }).id;
+  if (force === true) return { parent: null };
+  if (parent !== undefined) return { parent: await find(parent) };
+  if (base === undefined || base === 'auto') return {};
+  return { base: base === 'none' ? null : await find(base) };
+}
+
 /** An empty variable counts as none. */
 function hostFrom(env: NodeJS.ProcessEnv): string {
   const host = env['RESTIC_HOST'];
   return host === undefined || host === '' ? hostname() : host;
-}
-
-const SOURCES = {
-  image: 'image-stream',
-  zvol: 'zvol-stream',
-  zfs: 'zfs-stream',
-  'rbd-diff': 'rbd-diff',
-  stream: 'stream',
-} as const;
-
-function readSource(source: readonly string[], options: BackupOptions): BackupRequest['source'] {
-  const { stdin, stdinCommand, as } = options;
-  if (stdin !== true && stdinCommand !== true) {
-    if (source.length !== 1) {
-      throw usage(
-        'backup',
-        source.length === 0 ? 'there is nothing to back up' : 'one volume at a time',
-        undefined,
-        'name file:PATH, or use --stdin or --stdin-command',
-      );
-    }
-    if (as !== undefined && as !== 'image')
-      throw usage('backup', `--as ${as} is for --stdin and --stdin-command`);
-    return imageFile(parseFile(source[0] ?? ''));
-  }
-  if (stdin === true && stdinCommand === true) {
-    throw usage('backup', '--stdin and --stdin-command exclude each other');
-  }
-  if (as === undefined)
-    throw usage(
-      'backup',
-      'the format is not given',
-      undefined,
-      'use --as image, zvol, zfs, rbd-diff or stream',
-    );
-  const kind = SOURCES[as];
-  if (stdin === true) {
-    if (source.length > 0) throw usage('backup', `${source.join(' ')} does not go together with --stdin`);
-    if (process.stdin.isTTY)
-      throw usage('backup', 'standard input is a terminal', undefined, 'pipe a volume into it');
-    return { kind, input: { kind: 'fd', fd: 0 } };
-  }
-  const [file, ...args] = source;
-  if (file === undefined) throw usage('backup', '--stdin-command is not followed by a program');
-  return { kind, input: { kind: 'command', file, args } };
-}
-
-function printSummary(output: Output, summary: BackupSummary, volume: string, dryRun: boolean): void {
-  const { totalBytes, newBytes, deduplicatedBytes, zeroBytes, storedBytes, seconds } = summary;
-  const rate = seconds > 0 ? ` (${formatBytes(totalBytes / seconds)}/s)` : '';
-  output.say(
-    `${volume}: ${formatBytes(totalBytes)} ${dryRun ? 'compared' : 'backed up'} in ${formatSeconds(seconds)}${rate}`,
-    `  new ${formatBytes(newBytes)}, known already ${formatBytes(deduplicatedBytes)}, zero ${formatBytes(zeroBytes)}`,
-    dryRun
-      ? '  nothing was stored (dry run)'
-      : `  stored ${formatBytes(storedBytes)}, read ${formatBytes(summary.readBytes)}` +
-          (summary.parent === undefined ? '' : `, compared with ${summary.parent.slice(0, 8)}`),
-    ...(summary.snapshotId === undefined ? [] : [`snapshot ${summary.snapshotId.slice(0, 8)} saved`]),
-  );
-  output.record({
-    message_type: 'summary',
-    ...(summary.snapshotId === undefined ? { dry_run: true } : { snapshot_id: summary.snapshotId }),
-    ...(summary.parent === undefined ? {} : { parent: summary.parent }),
-    volume,
-    format: summary.format,
-    total_bytes_processed: totalBytes,
-    bytes_read: summary.readBytes,
-    data_added: newBytes,
-    data_added_packed: storedBytes,
-    deduplicated_bytes: deduplicatedBytes,
-    zero_bytes: zeroBytes,
-    metadata_bytes: summary.metadataBytes,
-    packs: summary.packs,
-    total_duration: seconds,
-  });
 }

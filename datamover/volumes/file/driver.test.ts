@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { describe, expect, test } from '@jest/globals';
+import { describePeer } from '../../../e2e/servers/describe-peers.ts';
 import { driverSuite } from '../driver.suite.ts';
 import { readFeed } from '../testing/feed.ts';
 import { FileDriver } from './driver.ts';
@@ -11,9 +12,11 @@ driverSuite('an image file', async () => {
   return fileSite(folder, () => rm(folder, { recursive: true }));
 });
 
-// A matter of the machine and its privileges, not of what was built: nothing to count as skipped.
-if (await opens(deviceSite)) driverSuite('a block device', deviceSite, { fixed: true });
+describePeer('kernel', 'the file driver and devices', () => {
+  driverSuite('a block device', deviceSite, { fixed: true });
+});
 
+// A matter of the kernel's filesystems, not of what was installed: nothing to count as skipped.
 if (await opens(reflinkSite)) {
   driverSuite('an image file with reflinks', reflinkSite);
 

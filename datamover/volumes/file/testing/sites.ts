@@ -25,7 +25,7 @@ export async function fileSite(folder: string, dispose: () => Promise<void>): Pr
   };
 }
 
-/** Block devices over such files; `undefined` where this machine gives no loop devices. */
+/** Block devices over such files. */
 export async function deviceSite(): Promise<DriverSite> {
   const folder = await temporary();
   const devices: string[] = [];
@@ -63,7 +63,7 @@ export async function reflinkSite(): Promise<DriverSite> {
   });
 }
 
-/** Whether a site opens here: loop devices and mounts are a matter of the machine and its privileges. */
+/** Whether a site opens here: mounts and filesystems are a matter of the machine and of privileges. */
 export async function opens(site: () => Promise<DriverSite>): Promise<boolean> {
   try {
     const opened = await site();
