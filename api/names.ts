@@ -42,6 +42,11 @@ export const ANNOTATIONS = {
   class: 'datamover.io/class',
   /** On a claim that a restore filled: the UID of the VolumeSnapshotRestore, so that no second one does. */
   restoredBy: 'datamover.io/restored-by',
+  /**
+   * On the copies of a claim, its VolumeSnapshot and its VolumeSnapshotContent within a Velero backup: the VolumeSnapshotBackup that
+   * carried the volume away.
+   */
+  movedBy: 'datamover.io/moved-by',
 } as const;
 
 /** `status.conditions[].type` of VolumeSnapshotBackup and VolumeSnapshotRestore, in the order in which they become true. */

@@ -1,6 +1,7 @@
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { DatamoverError } from '../errors.ts';
 import type { Compression } from './types.ts';
+import { nativeZstd } from './zstd.ts';
 
 /**
  * The longest blob and the longest JSON document we are willing to hold, in bytes. Restic's data blobs end at 8 MiB; trees and
@@ -35,6 +36,19 @@ const TUNED = {
 };
 const LONG = 256 << 10;
 
+/** Compresses into memory of its own: what it answers is good until the next time. For threads that do nothing else. */
+export class Compressor {
+  #room = Buffer.alloc(0);
+
+  compress(bytes: Uint8Array, level: number): Buffer {
+    const native = nativeZstd();
+    if (native === undefined) return compress(bytes, level);
+    const bound = compressBound(bytes.length);
+    if (this.#room.length < bound) this.#room = Buffer.allocUnsafeSlow(bound);
+    return this.#room.subarray(0, native.compress(bytes, this.#room, level, tuning(bytes, level)));
+  }
+}
+
 /** One zstd frame that declares its content size. */
 export function compress(bytes: Uint8Array, level: number): Buffer<ArrayBuffer> {
   return zstdCompressSync(bytes, {
@@ -42,10 +56,14 @@ export function compress(bytes: Uint8Array, level: number): Buffer<ArrayBuffer> 
     chunkSize: compressBound(bytes.length),
     params: {
       [constants.ZSTD_c_compressionLevel]: level,
-      ...(level === 2 && bytes.length > LONG ? TUNED : {}),
+      ...tuning(bytes, level),
     },
     pledgedSrcSize: bytes.length,
   });
+}
+
+function tuning(bytes: Uint8Array, level: number): Readonly<Record<number, number>> {
+  return level === 2 && bytes.length > LONG ? TUNED : {};
 }
 
 /**
@@ -92,6 +110,26 @@ export function decompress(bytes: Uint8Array, subject: string, length?: number):
     throw damaged(subject, `${plain.length} bytes after decompression where ${length} were declared`);
   }
   return plain;
+}
+
+/** Decompresses exactly as many bytes as `to` has. They must have been authenticated before. */
+export function decompressInto(bytes: Uint8Array, subject: string, to: Uint8Array): void {
+  const native = nativeZstd();
+  if (native === undefined) {
+    const plain = decompress(bytes, subject, to.length);
+    to.set(plain);
+    plain.buffer.transfer(0);
+    return;
+  }
+  let length: number;
+  try {
+    length = native.decompress(bytes, to);
+  } catch (error) {
+    throw damaged(subject, error);
+  }
+  if (length !== to.length) {
+    throw damaged(subject, `${length} bytes after decompression where ${to.length} were declared`);
+  }
 }
 
 function damaged(subject: string, cause: unknown): DatamoverError {

@@ -17,6 +17,8 @@ export interface CephEndpoint {
   readonly freePort: number;
   /** A pool for images, ready for `rbd create`. */
   readonly pool: string;
+  /** `127.0.0.1:PORT` of the monitor, as configurations of ceph-csi name it. */
+  readonly monitor: string;
 }
 
 export interface CephCluster extends CephEndpoint {
@@ -104,7 +106,8 @@ async function startOwnCeph(): Promise<CephCluster> {
       }),
     );
     await exec('rbd', 'pool', 'init', POOL);
-    return { environment, home, freePort: port + PORTS - 1, pool: POOL, stop };
+    const monitor = `127.0.0.1:${port + 1}`;
+    return { environment, home, freePort: port + PORTS - 1, pool: POOL, monitor, stop };
   } catch (error) {
     await stop();
     throw error;

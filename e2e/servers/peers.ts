@@ -17,6 +17,7 @@ export type PeerName =
   | 'kubectl'
   | 'snapshot-controller'
   | 'csi-snapshotter'
+  | 'csi-provisioner'
   | 'velero';
 
 export interface Peer {

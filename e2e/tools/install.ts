@@ -42,6 +42,7 @@ const INSTALLERS: Record<PeerName, () => Promise<Installed>> = {
   kubectl: () => installKubernetes('kubectl'),
   'snapshot-controller': () => installKubernetes('snapshot-controller'),
   'csi-snapshotter': () => installKubernetes('csi-snapshotter'),
+  'csi-provisioner': () => installKubernetes('csi-provisioner'),
   velero: installVelero,
 };
 

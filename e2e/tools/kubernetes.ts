@@ -3,6 +3,7 @@ import { buildGo, type GoBuild } from './go.ts';
 import type { Installed } from './install.ts';
 
 const SNAPSHOTTER = 'github.com/kubernetes-csi/external-snapshotter';
+const PROVISIONER = 'github.com/kubernetes-csi/external-provisioner';
 
 /** One module for all: the CSI sidecars are built on the same Kubernetes libraries, which are compiled once this way. */
 const BUILD: GoBuild = {
@@ -13,6 +14,7 @@ const BUILD: GoBuild = {
     'k8s.io/kubernetes/cmd/kubectl',
     `${SNAPSHOTTER}/v8/cmd/snapshot-controller`,
     `${SNAPSHOTTER}/v8/cmd/csi-snapshotter`,
+    `${PROVISIONER}/v5/cmd/csi-provisioner`,
   ],
   versionOf: 'k8s.io/kubernetes',
   // Clients that ask for the server's version get v0.0.0 from a build without these.
@@ -25,7 +27,12 @@ const BUILD: GoBuild = {
 };
 
 export type KubernetesProgram =
-  'kube-apiserver' | 'kube-controller-manager' | 'kubectl' | 'snapshot-controller' | 'csi-snapshotter';
+  | 'kube-apiserver'
+  | 'kube-controller-manager'
+  | 'kubectl'
+  | 'snapshot-controller'
+  | 'csi-snapshotter'
+  | 'csi-provisioner';
 
 /** Builds the servers of a Kubernetes control plane from their Go modules: some five minutes of two cores the first time. */
 export async function installKubernetes(program: KubernetesProgram): Promise<Installed> {

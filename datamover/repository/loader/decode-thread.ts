@@ -1,10 +1,9 @@
-import { hash } from 'node:crypto';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { describeCause } from '../../errors.ts';
-import { decompress } from '../compression.ts';
+import { decompressInto } from '../compression.ts';
 import { mac, MAC_LENGTH, NONCE_LENGTH, SEAL_OVERHEAD } from '../crypto/cipher.ts';
 import { AesCtr } from '../crypto/openssl.ts';
-import { release } from '../saver/pack-slot.ts';
+import { hashTogether, Sha256 } from '../crypto/sha256.ts';
 import type { MasterKey } from '../types.ts';
 
 export interface DecoderStart {
@@ -30,42 +29,45 @@ const { memory, key } = workerData as DecoderStart;
 const bytes = Buffer.from(memory.buffer);
 const decipher = new AesCtr(key.encrypt);
 
-/** Decodes one blob to `output` and answers its length. Nothing parses bytes that have not been authenticated. */
-function decodeBlob(blob: DecodeRequest['blobs'][number], input: number, output: number): number {
+/** Decodes one blob to `output` and answers what is there. Nothing parses bytes that have not been authenticated. */
+function decodeBlob(blob: DecodeRequest['blobs'][number], input: number, output: number): Buffer {
   const sealed = bytes.subarray(input + blob.at, input + blob.at + blob.length);
   const nonce = sealed.subarray(0, NONCE_LENGTH);
   const body = sealed.subarray(NONCE_LENGTH, sealed.length - MAC_LENGTH);
-  let length = blob.length - SEAL_OVERHEAD;
-  if (blob.uncompressedLength > 0) {
+  const compressed = blob.uncompressedLength > 0;
+  const length = compressed ? blob.uncompressedLength : blob.length - SEAL_OVERHEAD;
+  const plain = bytes.subarray(output, output + length);
+  if (compressed) {
     const expected = sealed.subarray(sealed.length - MAC_LENGTH);
     if (expected.compare(mac(key, nonce, body)) !== 0) throw new Error('its MAC does not fit its ciphertext');
     decipher.begin(nonce);
     decipher.update(body, body);
-    const plain = decompress(body, blob.id, blob.uncompressedLength);
-    bytes.set(plain, output);
-    length = plain.length;
-    release(plain);
+    decompressInto(body, blob.id, plain);
   } else {
-    // The SHA-256 below proves a plain blob: its id came from an authenticated tree, so a MAC would say nothing new.
+    // Its SHA-256 proves a plain blob: its id came from an authenticated tree, so a MAC would say nothing new.
     decipher.begin(nonce);
-    decipher.update(body, bytes.subarray(output, output + length));
+    decipher.update(body, plain);
   }
-  if (hash('sha256', bytes.subarray(output, output + length), 'hex') !== blob.id) {
-    throw new Error('its content does not have the SHA-256 it is named by');
-  }
-  return length;
+  return plain;
 }
 
 function decode({ slot, input, output, blobs }: DecodeRequest): DecodeReply {
   let to = output;
+  const hashed: { id: string; hash: Sha256; bytes: Buffer }[] = [];
   for (const blob of blobs) {
     try {
-      to += decodeBlob(blob, input, to);
+      const plain = decodeBlob(blob, input, to);
+      hashed.push({ id: blob.id, hash: new Sha256(), bytes: plain });
+      to += plain.length;
     } catch (error) {
       return { slot, damaged: { id: blob.id, cause: describeCause(error) } };
     }
   }
-  return { slot };
+  hashTogether(hashed);
+  const wrong = hashed.find(({ id, hash }) => hash.digest().toString('hex') !== id);
+  if (wrong === undefined) return { slot };
+  const cause = 'its content does not have the SHA-256 it is named by';
+  return { slot, damaged: { id: wrong.id, cause } };
 }
 
 function main(port: MessagePort): void {

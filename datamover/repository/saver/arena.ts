@@ -2,6 +2,8 @@ import { allocate, RESERVED } from '../wasm/core.ts';
 
 /** Blobs of the fixed grid, and the unit in which images are compared and deduplicated. */
 export const CELL_BYTES = 1 << 20;
+/** A worker hashes two blobs at once (crypto/sha256.ts). */
+export const CELLS_AT_ONCE = 2;
 /** restic's chunker bounds. */
 export const MIN_CHUNK = 512 << 10;
 export const MAX_CHUNK = 8 << 20;
@@ -35,7 +37,7 @@ export interface Arena {
   /** A feeding or watching thread's own, of INPUT_BYTES; 0 where there is none. */
   readonly input: number;
   readonly inputBytes: number;
-  /** Where each worker reads its cells; empty for a stream. */
+  /** Where workers read their cells, CELLS_AT_ONCE each; empty for a stream. */
   readonly cells: readonly number[];
   readonly packs: readonly number[];
   readonly packBytes: number;
@@ -62,7 +64,7 @@ export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
   const largestBlob = input === 'content' || input === 'watched' ? MAX_CHUNK : CELL_BYTES;
   const slabBytes = input === 'cells' ? 0 : SLAB_BYTES[input];
   const packBytes = PACK_BYTES + largestBlob + HEADER_ROOM;
-  const cells = take(input === 'cells' ? workers : 0, CELL_BYTES);
+  const cells = take(input === 'cells' ? workers * CELLS_AT_ONCE : 0, CELL_BYTES);
   const slabs = take(input === 'cells' ? 0 : SLABS[input], slabBytes);
   const packs = take(packSlots, packBytes);
   const inputBytes = INPUT_BYTES[input];

@@ -1,11 +1,23 @@
 import { hash } from 'node:crypto';
-import { compress, decompress } from '../compression.ts';
+import { hashTogether, Sha256, type HashJob } from '../crypto/sha256.ts';
+import { Compressor, decompressInto } from '../compression.ts';
 import type { SharedIndex } from '../memory-index.ts';
 import type { Core } from '../wasm/core.ts';
 import type { Control } from './control.ts';
-import { release, type PackSlot } from './pack-slot.ts';
+import type { PackSlot } from './pack-slot.ts';
 
 const SAMPLE_BYTES = 32 << 10;
+
+/** Where a blob lies in the shared memory. */
+export interface Blob {
+  readonly address: number;
+  readonly length: number;
+}
+
+export interface Identified {
+  readonly id: Buffer;
+  readonly zero: boolean;
+}
 
 /** What a worker does with each blob: hash it, and if the repository lacks it, compress it and add it to the pack. */
 export class BlobWork {
@@ -14,6 +26,9 @@ export class BlobWork {
   readonly #control: Control;
   readonly #index: SharedIndex;
   readonly #level: number | undefined;
+  readonly #compressor = new Compressor();
+  /** What a compressed blob decompresses to. */
+  #again = Buffer.alloc(0);
   /** Whether the last blob did not shrink. */
   #random = false;
   /** Ids of all-zero blobs by their length: they are hashed once. */
@@ -34,17 +49,27 @@ export class BlobWork {
     this.#level = level;
   }
 
-  /** The blob's id and whether it is all zero. */
-  identify(address: number, length: number): { id: Buffer; zero: boolean } {
-    if (!this.#isZero(address, length)) {
-      return { id: hash('sha256', this.#bytes.subarray(address, address + length), 'buffer'), zero: false };
-    }
+  /** The blobs' ids and which of them are all zero. What the pack's own hash has not taken yet goes along with them. */
+  identify(blobs: readonly Blob[], pack: PackSlot): Identified[] {
+    const jobs: HashJob[] = [];
+    const identified = blobs.map(({ address, length }) => {
+      if (this.#isZero(address, length)) return { id: this.#zeroId(address, length), zero: true };
+      const job = { hash: new Sha256(), bytes: this.#bytes.subarray(address, address + length) };
+      jobs.push(job);
+      return { hash: job.hash, zero: false };
+    });
+    if (jobs.length > 0 && pack.isOpen) jobs.push(pack.unhashed());
+    hashTogether(jobs);
+    return identified.map(({ hash: own, id, zero }) => ({ id: id ?? own.digest(), zero }));
+  }
+
+  #zeroId(address: number, length: number): Buffer {
     let id = this.#zeros.get(length);
     if (id === undefined) {
       id = hash('sha256', this.#bytes.subarray(address, address + length), 'buffer');
       this.#zeros.set(length, id);
     }
-    return { id, zero: true };
+    return id;
   }
 
   /** True if this thread is the one that must store the blob. */
@@ -57,13 +82,14 @@ export class BlobWork {
     const name = id.toString('hex');
     const plain = this.#bytes.subarray(address, address + length);
     const packed =
-      this.#level === undefined || this.#looksRandom(plain) ? undefined : compress(plain, this.#level);
+      this.#level === undefined || this.#looksRandom(plain)
+        ? undefined
+        : this.#compressor.compress(plain, this.#level);
     // What hardly shrinks is stored plain: it restores without zstd.
     const worthwhile = packed !== undefined && isWorthwhile(packed, plain);
     this.#random = !worthwhile;
-    if (worthwhile) this.#compare(decompress(packed, name, length), plain);
+    if (worthwhile) this.#prove(packed, name, plain);
     const stored = worthwhile ? pack.add(name, packed, length) : pack.add(name, plain, 0);
-    if (packed !== undefined) release(packed);
     this.#control.count('stored', stored);
   }
 
@@ -72,13 +98,14 @@ export class BlobWork {
     if (!this.#random || plain.length < 4 * SAMPLE_BYTES) return false;
     const from = plain.length >>> 1;
     const sample = plain.subarray(from, from + SAMPLE_BYTES);
-    return !isWorthwhile(compress(sample, 1), sample);
+    return !isWorthwhile(this.#compressor.compress(sample, 1), sample);
   }
 
-  #compare(again: Uint8Array<ArrayBuffer>, plain: Buffer): void {
-    const same = plain.compare(again) === 0;
-    release(again);
-    if (!same)
+  #prove(packed: Buffer, name: string, plain: Buffer): void {
+    if (this.#again.length < plain.length) this.#again = Buffer.allocUnsafeSlow(plain.length);
+    const again = this.#again.subarray(0, plain.length);
+    decompressInto(packed, name, again);
+    if (again.compare(plain) !== 0)
       throw new Error(
         'a blob did not decompress to what was compressed: this machine computes or remembers wrongly',
       );

@@ -110,8 +110,8 @@ export class Control {
     Atomics.notify(this.#words, Word.tail);
   }
 
-  /** Worker: the next blob, or undefined when there are no more or the job has stopped. Sleeps while the queue is empty. */
-  pop(): BlobDescriptor | undefined {
+  /** Worker: the next blob, or undefined when there are no more or the job has stopped. Sleeps while the queue is empty, if asked to. */
+  pop({ wait }: { readonly wait: boolean } = { wait: true }): BlobDescriptor | undefined {
     const words = this.#words;
     for (;;) {
       if (this.stopped) return undefined;
@@ -120,6 +120,7 @@ export class Control {
       if (head === tail) {
         if (Atomics.load(words, Word.inputEnded) !== 0 && Atomics.load(words, Word.tail) === head)
           return undefined;
+        if (!wait) return undefined;
         Atomics.wait(words, Word.tail, tail, 200);
         continue;
       }

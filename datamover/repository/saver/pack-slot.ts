@@ -1,6 +1,7 @@
-import { createHash, randomFillSync, type Hash } from 'node:crypto';
+import { randomFillSync } from 'node:crypto';
 import { mac, MAC_LENGTH, NONCE_LENGTH } from '../crypto/cipher.ts';
 import { AesCtr } from '../crypto/openssl.ts';
+import { Sha256, type HashJob } from '../crypto/sha256.ts';
 import { encodePackHeader } from '../pack-header.ts';
 import type { MasterKey, PackedBlob } from '../types.ts';
 import { HEADER_ROOM, PACK_BYTES, type Arena } from './arena.ts';
@@ -33,7 +34,9 @@ export class PackSlot {
   #start = 0;
   #end = 0;
   #blobs: PackedBlob[] = [];
-  #hash: Hash = createHash('sha256');
+  #hash = new Sha256();
+  /** The hash has taken everything before this address. */
+  #hashed = 0;
 
   constructor(arena: Arena, key: MasterKey) {
     this.#bytes = Buffer.from(arena.memory.buffer);
@@ -61,7 +64,8 @@ export class PackSlot {
     this.#start = address;
     this.#end = address;
     this.#blobs = [];
-    this.#hash = createHash('sha256');
+    this.#hash = new Sha256();
+    this.#hashed = address;
   }
 
   /**
@@ -75,15 +79,25 @@ export class PackSlot {
     return length;
   }
 
+  /**
+   * What the pack's hash is to take next, in whole blocks: its name is hashed together with the blobs to come. The caller must
+   * have it hashed before anything else is done with the pack.
+   */
+  unhashed(): HashJob {
+    const from = this.#hashed;
+    this.#hashed += (this.#end - from) & -64;
+    return { hash: this.#hash, bytes: this.#bytes.subarray(from, this.#hashed) };
+  }
+
   /** Appends the header. The pack stays where it is until its slot is given free. */
   finish(): FinishedPack {
     const headerLength = this.#seal(encodePackHeader(this.#blobs));
     this.#bytes.writeUInt32LE(headerLength, this.#end);
-    this.#hash.update(this.#bytes.subarray(this.#end, this.#end + 4));
     this.#end += 4;
+    this.#hash.update(this.#bytes.subarray(this.#hashed, this.#end));
     const pack = {
       slot: this.#slot,
-      id: this.#hash.digest('hex'),
+      id: this.#hash.digest().toString('hex'),
       length: this.#end - this.#start,
       blobs: this.#blobs,
     };
@@ -100,7 +114,6 @@ export class PackSlot {
     this.#encrypt(nonce, body, bodyAt);
     this.#authenticate(nonce, bodyAt, body.length, macAt);
     this.#end = macAt + MAC_LENGTH;
-    this.#hash.update(this.#bytes.subarray(nonceAt, this.#end));
     return this.#end - nonceAt;
   }
 

@@ -3,7 +3,8 @@ import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { describeCause } from '../../errors.ts';
 import { openSharedIndex } from '../memory-index.ts';
 import { instantiate } from '../wasm/core.ts';
-import { BlobWork } from './blob-work.ts';
+import { CELLS_AT_ONCE } from './arena.ts';
+import { BlobWork, type Identified } from './blob-work.ts';
 import { Control } from './control.ts';
 import { CellList, cellLength } from './grid.ts';
 import type { BlobBatch, WorkerMessage, WorkerStart } from './messages.ts';
@@ -19,6 +20,13 @@ const core = instantiate(arena.memory);
 const pack = new PackSlot(arena, key);
 const work = new BlobWork(arena.memory, core, control, openSharedIndex(start.index), start.level);
 const bytes = Buffer.from(arena.memory.buffer);
+
+/** A blob in memory, and its cell or its number in the stream. */
+interface PlacedBlob {
+  readonly place: number;
+  readonly address: number;
+  readonly length: number;
+}
 
 const places = new Uint32Array(BATCH);
 const lengths = new Uint32Array(BATCH);
@@ -42,15 +50,20 @@ function main(port: MessagePort): void {
 
 function workOnGrid(port: MessagePort, { fd, imageBytes, cells }: NonNullable<WorkerStart['grid']>): void {
   const list = CellList.open(cells);
-  const address = arena.cells[number] ?? 0;
+  const places = arena.cells.slice(number * CELLS_AT_ONCE, (number + 1) * CELLS_AT_ONCE);
   for (;;) {
-    const position = control.nextCell();
-    if (position >= list.total || control.stopped) return;
-    const cell = list.at(position);
-    const length = cellLength(cell, imageBytes);
-    readCell(fd, address, length, cell);
-    control.count('read', length);
-    take(port, cell, address, length);
+    const blobs: PlacedBlob[] = [];
+    for (const address of places) {
+      const position = control.nextCell();
+      if (position >= list.total || control.stopped) break;
+      const cell = list.at(position);
+      const length = cellLength(cell, imageBytes);
+      readCell(fd, address, length, cell);
+      control.count('read', length);
+      blobs.push({ place: cell, address, length });
+    }
+    if (blobs.length === 0 || control.stopped) return;
+    take(port, blobs);
   }
 }
 
@@ -68,14 +81,26 @@ function readCell(fd: number, address: number, length: number, cell: number): vo
 }
 
 function workOnQueue(port: MessagePort): void {
-  for (let blob = control.pop(); blob !== undefined; blob = control.pop()) {
-    take(port, blob.sequence, blob.address, blob.length);
-    control.releaseSlab(blob.slab);
+  for (let first = control.pop(); first !== undefined; first = control.pop()) {
+    const second = control.pop({ wait: false });
+    const popped = second === undefined ? [first] : [first, second];
+    take(
+      port,
+      popped.map(({ sequence, address, length }) => ({ place: sequence, address, length })),
+    );
+    for (const { slab } of popped) control.releaseSlab(slab);
   }
 }
 
-function take(port: MessagePort, place: number, address: number, length: number): void {
-  const { id, zero } = work.identify(address, length);
+function take(port: MessagePort, blobs: readonly PlacedBlob[]): void {
+  const identified = work.identify(blobs, pack);
+  blobs.forEach((blob, i) => {
+    const known = identified[i];
+    if (known !== undefined) takeOne(port, blob, known);
+  });
+}
+
+function takeOne(port: MessagePort, { place, address, length }: PlacedBlob, { id, zero }: Identified): void {
   if (work.claim(id)) {
     if (pack.isOpen && !pack.hasRoomFor(length)) closePack(port);
     if (!pack.isOpen && !openPack()) return;

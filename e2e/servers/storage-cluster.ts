@@ -1,0 +1,73 @@
+import { OPENEBS, OPENEBS_ZFS_DRIVER } from '../../api/neighbours/openebs.ts';
+import { RBD_DRIVER } from './csi/rbd-double.ts';
+import { answers } from './daemon.ts';
+import { KUBERNETES_PEERS, startOwnCluster, type OwnCluster } from './kubernetes.ts';
+import { requirePeer, type PeerName } from './peers.ts';
+import { freePorts } from './ports.ts';
+import { startRestartable, type Restartable } from './restartable.ts';
+
+/** What a cluster with snapshots of volumes needs, for `describePeers`. */
+export const STORAGE_PEERS = [
+  ...KUBERNETES_PEERS,
+  'snapshot-controller',
+  'csi-snapshotter',
+  'csi-provisioner',
+] as const satisfies readonly PeerName[];
+
+/** With `addRbdStorage`. */
+export const RBD_STORAGE_PEERS = [...STORAGE_PEERS, 'ceph'] as const satisfies readonly PeerName[];
+/** With `addZfsStorage`. */
+export const ZFS_STORAGE_PEERS = [...STORAGE_PEERS, 'openzfs'] as const satisfies readonly PeerName[];
+
+/** The nodes of such a cluster: objects alone, without kubelets. */
+export const NODES = ['node-a', 'node-b'] as const;
+
+export interface StorageCluster extends OwnCluster {
+  readonly snapshotController: Restartable;
+}
+
+/**
+ * A cluster of one's own with two nodes and the real snapshot-controller. Storage is added to it: `addRbdStorage(cluster, ceph)`,
+ * `addZfsStorage(cluster, machine)`; stop those before it.
+ */
+export async function startStorageCluster(): Promise<StorageCluster> {
+  const cluster = await startOwnCluster();
+  try {
+    await cluster.installSnapshotCrds();
+    await cluster.apply(...NODES.flatMap(nodeObjects));
+    const snapshotController = await startSnapshotController(cluster);
+    const stop = async (): Promise<void> => {
+      await snapshotController.kill();
+      await cluster.stop();
+    };
+    return { ...cluster, snapshotController, stop };
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
+}
+
+function nodeObjects(name: string): object[] {
+  const labels = { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux', [OPENEBS.nodeId]: name };
+  const drivers = [
+    { name: RBD_DRIVER, nodeID: name, topologyKeys: [] },
+    { name: OPENEBS_ZFS_DRIVER, nodeID: name, topologyKeys: [OPENEBS.nodeId] },
+  ];
+  return [
+    { apiVersion: 'v1', kind: 'Node', metadata: { name, labels } },
+    { apiVersion: 'storage.k8s.io/v1', kind: 'CSINode', metadata: { name }, spec: { drivers } },
+  ];
+}
+
+async function startSnapshotController({ kubeconfig }: OwnCluster): Promise<Restartable> {
+  const port = await freePorts(1);
+  return startRestartable({
+    file: requirePeer('snapshot-controller').file,
+    args: [
+      ...[`--kubeconfig=${kubeconfig}`, `--http-endpoint=127.0.0.1:${port}`],
+      ...['--retry-interval-start=200ms', '--retry-interval-max=5s'],
+      ...['--kube-api-qps=100', '--kube-api-burst=200'],
+    ],
+    ready: () => answers(`http://127.0.0.1:${port}/metrics`),
+  });
+}

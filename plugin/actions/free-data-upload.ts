@@ -1,0 +1,41 @@
+import { MOVER } from '../../api/names.ts';
+import type { DataUpload } from '../../api/neighbours/velero.ts';
+import { openCluster } from '../kubernetes/open.ts';
+import { requestDeletion } from '../moving/free.ts';
+import { isOfBackup } from '../moving/velero-marks.ts';
+import type { DeleteItemAction } from './contract.ts';
+import { DATA_UPLOADS } from './moved-resources.ts';
+
+/** Frees what the DataUploads of a deleted backup carried away. Not for those of other movers, nor for those of other backups in its archive. */
+export const freeDataUpload: DeleteItemAction = {
+  kind: 'DeleteItemAction',
+  name: 'datamover.io/free-data-upload',
+  appliesTo: () => ({ includedResources: [DATA_UPLOADS] }),
+  async execute(item, backup, context) {
+    const { spec, status } = item as unknown as DataUpload;
+    const text = status?.snapshotID ?? '';
+    if (spec.datamover !== MOVER || text === '' || !isOfBackup(item.metadata.labels, backup)) return;
+    const { parseSnapshotReference } = await import('../../api/snapshot-reference.ts');
+    const subject = `DataUpload ${item.metadata.namespace ?? ''}/${item.metadata.name}`;
+    const reference = readable(() => parseSnapshotReference(text), subject);
+    const { protectedNamespace, repository, openedBy, sourceNamespace, claim, snapshotID } = reference;
+    const request = await requestDeletion(await openCluster(context), protectedNamespace, {
+      ...('secret' in openedBy
+        ? { resticSecretRef: { name: openedBy.secret } }
+        : { backupTarget: openedBy.target }),
+      ...{ resticrepository: repository, sourceNamespace, claim, snapshotID },
+    });
+    context.log.info(`SnapshotDeleteRequest ${request} frees the data of ${subject}`);
+  },
+};
+
+function readable<T>(read: () => T, subject: string): T {
+  try {
+    return read();
+  } catch (error) {
+    throw new Error(
+      `free the data of ${subject}: its snapshotID cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
+  }
+}
