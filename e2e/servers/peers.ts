@@ -7,6 +7,7 @@ export type PeerName =
   | 'rustic'
   | 'minio'
   | 'ceph'
+  | 'librbd'
   | 'openzfs'
   | 'mke2fs'
   | 'openssl'
@@ -23,7 +24,7 @@ export type PeerName =
 export interface Peer {
   readonly name: PeerName;
   /**
-   * The program's path; of `ceph` the RADOS Gateway's, of `openzfs` the proxy's that runs commands in its virtual machine, of
+   * The program's path; of `ceph` the RADOS Gateway's, of `librbd` a folder with newer client libraries of Ceph, of `openzfs` the proxy's that runs commands in its virtual machine, of
    * `kernel` (block devices and mounts for tests) the loop driver's.
    */
   readonly file: string;

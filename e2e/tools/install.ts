@@ -11,6 +11,7 @@ import { installPackages } from './apt.ts';
 import { installEtcd } from './etcd.ts';
 import { probeKernel } from './kernel.ts';
 import { installKubernetes } from './kubernetes.ts';
+import { installLibrbd } from './librbd.ts';
 import { installMinio } from './minio.ts';
 import { installOpenZfs } from './openzfs.ts';
 import { installCurrentRestic, installDebianRestic } from './restic.ts';
@@ -33,6 +34,7 @@ const INSTALLERS: Record<PeerName, () => Promise<Installed>> = {
     file: '/usr/bin/radosgw',
     version: await installPackages(['radosgw', 'ceph-mon', 'ceph-osd', 'ceph-common']),
   }),
+  librbd: installLibrbd,
   minio: installMinio,
   rustic: installRustic,
   openzfs: installOpenZfs,

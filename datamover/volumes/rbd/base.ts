@@ -1,46 +1,163 @@
-import type { BaseBackup } from '../driver.ts';
-import type { RbdSnap } from './image.ts';
-import { recordedSnap, type Moment } from './record.ts';
+import { describeCause } from '../../errors.ts';
+import type { BaseBackup, ChangeKnowledge } from '../driver.ts';
+import { isRbdErrno, type RbdConnection } from './command.ts';
+import type { ExportJob, PinnedSnap } from './export-job.ts';
+import { identify, listSnaps, type RbdSnap } from './image.ts';
+import { formatImageName, withoutSnap } from './image-name.ts';
+import { parentOf, type CloneParent } from './parent.ts';
+import { recordedSnap, type Moment, type RecordedSnap } from './record.ts';
+import { lookAtShared } from './shared-image.ts';
+import type { SharedJob } from './shared-job.ts';
 
-/** What changes can be told from, or why they cannot. */
-export type BaseChoice =
-  | {
-      readonly base: BaseBackup;
-      /** May be the source itself: then nothing has changed. */
-      readonly from: RbdSnap;
-      readonly because?: string;
-    }
-  | { readonly base: undefined; readonly because: string };
+/** How the changes since a base are read, and by what they are known. */
+export type BaseReading = { readonly mechanism: ChangeKnowledge['mechanism'] } & (
+  | { readonly kind: 'export'; readonly reading: ExportJob['reading'] }
+  | { readonly kind: 'shared'; readonly job: SharedJob }
+);
 
-/**
- * The newest backup whose snap the image still has under its name: by id, since a name is used again. `bases`: the newest first.
- */
-export function chooseBase(
-  bases: readonly BaseBackup[],
-  snaps: readonly RbdSnap[],
-  source: Moment,
-): BaseChoice {
-  let because: string | undefined;
-  for (const base of bases) {
-    const from = usable(base, snaps, source);
-    if (typeof from !== 'string') return { base, from, ...(because !== undefined && { because }) };
-    because ??= from;
-  }
-  return { base: undefined, because: because ?? 'the volume has no backup yet' };
+export interface ReadSnap {
+  readonly pinned: PinnedSnap;
+  readonly bytes: number;
+  /** Of a clone: what it shows. */
+  readonly parent?: CloneParent;
 }
 
-function usable(base: BaseBackup, snaps: readonly RbdSnap[], source: Moment): RbdSnap | string {
+/** A moment of an image by which two snaps are compared: the snap's own, or the one that its image is a clone of. */
+interface Side extends Moment {
+  readonly clone: boolean;
+}
+
+const ENOENT = 2;
+
+/** How to read on from the backup, or the reason why Ceph cannot tell what changed since. */
+export async function findReading(
+  connection: RbdConnection,
+  source: ReadSnap,
+  base: BaseBackup,
+  signal?: AbortSignal,
+): Promise<BaseReading | string> {
   const backup = `backup ${base.snapshotId.slice(0, 8)}`;
   const recorded = recordedSnap(base);
   if (recorded === undefined) return `${backup} does not know of which snap of which image it is`;
   const { imageId, snapId, name } = recorded;
-  if (imageId !== source.imageId) return `${backup} is of another image (${name.image}, id ${imageId})`;
-  if (snapId > source.snapId) return `${backup} is of a later snap`;
+  const { pinned, bytes } = source;
+  if (imageId !== pinned.imageId) return findShared(connection, source, base, recorded, signal);
+  if (snapId === pinned.snapId)
+    return { kind: 'export', reading: { kind: 'unchanged', bytes }, mechanism: 'rbd-export-diff' };
+  if (snapId > pinned.snapId) return `${backup} is of a later snap`;
+  const snaps = await listSnaps(connection, pinned.name, signal);
   const from = snaps.find(({ id }) => id === snapId);
   if (from === undefined) return `the snap ${name.snap} (id ${snapId}) of ${backup} is gone`;
-  if (from.kind !== 'user')
-    return `the snap ${name.snap} (id ${snapId}) of ${backup} was deleted and lives on in the trash for its clones`;
-  if (from.bytes !== base.bytes)
-    return `${backup} has ${base.bytes} bytes and its snap ${name.snap} ${from.bytes}`;
-  return from;
+  if (from.bytes !== base.bytes) return otherSize(backup, base, from);
+  // No command can name a snap in the trash.
+  if (from.kind !== 'user') return findShared(connection, source, base, recorded, signal);
+  const older = { name: { ...pinned.name, snap: from.name }, imageId, snapId };
+  return { kind: 'export', reading: { kind: 'changes', base: older }, mechanism: 'rbd-export-diff' };
+}
+
+/** By an image that both show. CSI snapshots are clones of snaps of the volume's image, which are in the trash. */
+async function findShared(
+  connection: RbdConnection,
+  { pinned, bytes, parent }: ReadSnap,
+  base: BaseBackup,
+  recorded: RecordedSnap,
+  signal?: AbortSignal,
+): Promise<BaseReading | string> {
+  const backup = `backup ${base.snapshotId.slice(0, 8)}`;
+  const sources = sidesOf(pinned, parent);
+  const bases = sidesOf(recorded, recorded.parent);
+  const pair = sources
+    .flatMap((to) => bases.map((from) => ({ from, to })))
+    .find(({ from, to }) => from.imageId === to.imageId);
+  if (pair === undefined) return nothingShared(pinned, parent, recorded, backup);
+  const { from, to } = pair;
+  if (from.snapId > to.snapId) return `${backup} is of a later snap`;
+  const clones = to.clone ? [pinned] : [];
+  let overlap = (to.clone ? parent?.overlap : undefined) ?? bytes;
+  const older: PinnedSnap = { name: recorded.name, imageId: recorded.imageId, snapId: recorded.snapId };
+  if (from.clone) {
+    const clone = await lookAtBaseClone(connection, older, from, base, signal);
+    if (typeof clone === 'string') return clone;
+    clones.push(older);
+    overlap = Math.min(overlap, clone.overlap);
+  }
+  const image = to.clone && parent !== undefined ? placeOf(parent) : withoutSnap(pinned.name);
+  const shared = await lookAtShared(connection, image, { ...pair.to, from: from.snapId }, signal).catch(
+    (error: unknown) => {
+      signal?.throwIfAborted();
+      return describeCause(error);
+    },
+  );
+  if (typeof shared === 'string') return `${shared} (${backup})`;
+  return {
+    kind: 'shared',
+    mechanism: shared.mechanism === 'snap-id' ? 'rbd-diff-by-snap-id' : 'rbd-object-map',
+    job: {
+      ...shared,
+      connection,
+      source: pinned,
+      bytes,
+      base: older,
+      from: from.snapId,
+      to: to.snapId,
+      clones,
+      overlap,
+    },
+  };
+}
+
+function sidesOf(own: Moment, parent: Moment | undefined): Side[] {
+  const itself = { imageId: own.imageId, snapId: own.snapId, clone: false };
+  if (parent === undefined) return [itself];
+  return [{ imageId: parent.imageId, snapId: parent.snapId, clone: true }, itself];
+}
+
+/** The clone that the base was read from: what it has of its own must still be there to be known. */
+async function lookAtBaseClone(
+  connection: RbdConnection,
+  older: PinnedSnap,
+  shown: Moment,
+  base: BaseBackup,
+  signal?: AbortSignal,
+): Promise<CloneParent | string> {
+  const backup = `backup ${base.snapshotId.slice(0, 8)}`;
+  const name = formatImageName(older.name);
+  try {
+    const image = await identify(connection, older.name, signal);
+    const snaps = await listSnaps(connection, older.name, signal);
+    const snap = snaps.find(({ id, kind }) => id === older.snapId && kind === 'user');
+    if (image.id !== older.imageId || snap?.name !== older.name.snap)
+      return `${name} of ${backup} was deleted and made anew`;
+    if (snap.bytes !== base.bytes) return otherSize(backup, base, snap);
+    const parent = await parentOf(connection, image, signal);
+    if (parent?.imageId !== shown.imageId || parent.snapId !== shown.snapId)
+      return `${name} of ${backup} was flattened: it has nothing in common with its volume any more`;
+    return parent;
+  } catch (error) {
+    if (isRbdErrno(error, ENOENT)) return `${name} of ${backup} is gone`;
+    throw error;
+  }
+}
+
+function nothingShared(
+  pinned: PinnedSnap,
+  parent: CloneParent | undefined,
+  recorded: RecordedSnap,
+  backup: string,
+): string {
+  if (parent === undefined && recorded.parent !== undefined)
+    return `${formatImageName(pinned.name)} has no parent (it was flattened, or is no clone), as the image of ${backup} had`;
+  return `${backup} is of another image (${recorded.name.image}, id ${recorded.imageId})`;
+}
+
+function placeOf({ pool, namespace, image }: CloneParent): {
+  pool: string;
+  namespace?: string;
+  image: string;
+} {
+  return { pool, image, ...(namespace !== undefined && { namespace }) };
+}
+
+function otherSize(backup: string, { bytes }: BaseBackup, snap: RbdSnap): string {
+  return `${backup} has ${bytes} bytes, its snap ${snap.name} ${snap.bytes}`;
 }

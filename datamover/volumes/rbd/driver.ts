@@ -1,5 +1,6 @@
 import { DatamoverError } from '../../errors.ts';
 import type {
+  BaseBackup,
   HeldRead,
   ReadPlan,
   ReadRequest,
@@ -8,14 +9,16 @@ import type {
   VolumeDriver,
   VolumeTarget,
 } from '../driver.ts';
-import { chooseBase } from './base.ts';
+import { findReading, type BaseReading, type ReadSnap } from './base.ts';
 import { isRbdErrno, type RbdConnection } from './command.ts';
 import { exportCommand, type ExportJob, type PinnedSnap } from './export-job.ts';
 import { holdSnaps, releaseStaleHolds } from './hold.ts';
 import { identify, listSnaps, type RbdSnap } from './image.ts';
 import { formatImageName, parseImageName, withoutSnap, type ImageName } from './image-name.ts';
+import { parentOf } from './parent.ts';
 import { readSnapRanges } from './ranges.ts';
 import { recordOf, type RbdRecord } from './record.ts';
+import { sharedCommand, type SharedJob } from './shared-job.ts';
 import { planImageTarget, type RbdTargetPlan } from './target-plan.ts';
 import { RbdTarget, removePartialImages } from './target.ts';
 
@@ -23,10 +26,10 @@ interface RbdSource extends SourceVolume {
   readonly record: Readonly<Record<string, unknown>> & RbdRecord;
 }
 
-interface RbdRead extends ReadPlan {
-  readonly source: RbdSource;
-  readonly job: ExportJob;
-}
+type RbdRead = ReadPlan & { readonly source: RbdSource } & (
+    | { readonly kind: 'export'; readonly job: ExportJob }
+    | { readonly kind: 'shared'; readonly job: SharedJob }
+  );
 
 const OPERATION = 'back up rbd image';
 const ENOENT = 2;
@@ -42,13 +45,12 @@ export class RbdDriver implements VolumeDriver<RbdRead, RbdTargetPlan> {
 
   async identify(location: string, signal?: AbortSignal): Promise<RbdSource> {
     const name = withSnap(parseImageName(location));
-    const image = withoutSnap(name);
-    const [facts, snaps] = await Promise.all([
-      identify(this.#connection, image, signal),
-      listSnaps(this.#connection, image, signal),
-    ]);
+    // Of the snap: an image that was flattened may have snaps that were not.
+    const facts = await identify(this.#connection, name, signal);
+    const snaps = await listSnaps(this.#connection, name, signal);
     const found = findSnap(snaps, name);
-    const record = recordOf(name, facts, found.id, undefined);
+    const parent = await parentOf(this.#connection, facts, signal);
+    const record = recordOf(name, facts, found.id, parent);
     return {
       driver: 'rbd',
       location: formatImageName(name),
@@ -59,45 +61,38 @@ export class RbdDriver implements VolumeDriver<RbdRead, RbdTargetPlan> {
   }
 
   async planRead(source: RbdSource, request: ReadRequest, signal?: AbortSignal): Promise<RbdRead> {
-    const { connection, pinned } = this.#pin(source);
-    const job = (reading: ExportJob['reading']): ExportJob => ({ connection, source: pinned, reading });
-    if (request.distrusted === true) {
-      return {
-        source,
-        changes: { mechanism: 'everything', because: 'what Ceph says of the image was found wrong' },
-        job: job({ kind: 'everything', bytes: source.bytes }),
-      };
-    }
-    const snaps = await listSnaps(connection, pinned.name, signal);
-    const choice = chooseBase(request.bases, snaps, pinned);
-    if (choice.base === undefined) {
-      if (request.mustUse !== undefined) throw unusable(source, request.mustUse, choice.because);
-      return {
-        source,
-        changes: { mechanism: 'allocated-extents', because: choice.because },
-        job: job({ kind: 'allocated' }),
-      };
-    }
-    const { base, from, because } = choice;
-    const name = { ...pinned.name, snap: from.name };
-    return {
-      source,
-      base,
-      changes: { mechanism: 'rbd-export-diff', ...(because !== undefined && { because }) },
-      job:
-        from.id === pinned.snapId
-          ? job({ kind: 'unchanged', bytes: source.bytes })
-          : job({ kind: 'changes', base: { name, imageId: pinned.imageId, snapId: from.id } }),
+    const pinned = pin(source);
+    const whole = (reading: ExportJob['reading'], changes: ReadPlan['changes']): RbdRead => {
+      const job = { connection: this.#connection, source: pinned, reading };
+      return { source, changes, kind: 'export', job };
     };
+    if (request.distrusted === true) {
+      const because = 'what Ceph says of the image was found wrong';
+      return whole({ kind: 'everything', bytes: source.bytes }, { mechanism: 'everything', because });
+    }
+    const snap = await this.#look(source, pinned, signal);
+    let because: string | undefined;
+    for (const base of request.bases) {
+      const reading = await findReading(this.#connection, snap, base, signal);
+      if (typeof reading !== 'string') return this.#increment(source, pinned, base, reading, because);
+      because ??= reading;
+    }
+    because ??= 'the volume has no backup yet';
+    if (request.mustUse !== undefined) throw unusable(source, request.mustUse, because);
+    return whole({ kind: 'allocated' }, { mechanism: 'allocated-extents', because });
   }
 
   async hold(plan: RbdRead, signal?: AbortSignal): Promise<HeldRead> {
-    const { source, job } = plan;
-    const { connection, reading, source: pinned } = job;
-    const base = reading.kind === 'changes' ? [reading.base] : [];
-    const release = await holdSnaps(connection, [pinned, ...base], signal);
+    const { source, base } = plan;
+    const { connection, source: pinned } = plan.job;
+    const others =
+      plan.kind === 'shared'
+        ? plan.job.clones.filter(({ snapId }) => snapId !== pinned.snapId)
+        : basesOf(plan.job);
+    const release = await holdSnaps(connection, [pinned, ...others], signal);
+    const command = plan.kind === 'shared' ? sharedCommand(plan.job) : exportCommand(plan.job);
     return {
-      feed: { kind: 'rbd-diff', command: exportCommand(job), increment: plan.base !== undefined },
+      feed: { kind: 'rbd-diff', command, increment: base !== undefined },
       readRanges: (ranges, stop) =>
         readSnapRanges({ connection, source: pinned }, source.bytes, ranges, stop),
       release,
@@ -130,11 +125,40 @@ export class RbdDriver implements VolumeDriver<RbdRead, RbdTargetPlan> {
     ];
   }
 
-  #pin({ record }: RbdSource): { connection: RbdConnection; pinned: PinnedSnap } {
-    const { pool, namespace, image, snap, imageId, snapId } = record;
-    const name = { pool, image, snap, ...(namespace !== undefined && { namespace }) };
-    return { connection: this.#connection, pinned: { name, imageId, snapId } };
+  #increment(
+    source: RbdSource,
+    pinned: PinnedSnap,
+    base: BaseBackup,
+    found: BaseReading,
+    because: string | undefined,
+  ): RbdRead {
+    const changes = { mechanism: found.mechanism, ...(because !== undefined && { because }) };
+    if (found.kind === 'shared') return { source, base, changes, kind: 'shared', job: found.job };
+    const job = { connection: this.#connection, source: pinned, reading: found.reading };
+    return { source, base, changes, kind: 'export', job };
   }
+
+  /** What a clone shows may have changed since it was identified: it may have been flattened. */
+  async #look(source: RbdSource, pinned: PinnedSnap, signal?: AbortSignal): Promise<ReadSnap> {
+    const { bytes, record } = source;
+    if (record.parent === undefined) return { pinned, bytes };
+    const parent = await parentOf(
+      this.#connection,
+      await identify(this.#connection, pinned.name, signal),
+      signal,
+    );
+    return { pinned, bytes, ...(parent !== undefined && { parent }) };
+  }
+}
+
+function basesOf({ reading }: ExportJob): PinnedSnap[] {
+  return reading.kind === 'changes' ? [reading.base] : [];
+}
+
+function pin({ record }: RbdSource): PinnedSnap {
+  const { pool, namespace, image, snap, imageId, snapId } = record;
+  const name = { pool, image, snap, ...(namespace !== undefined && { namespace }) };
+  return { name, imageId, snapId };
 }
 
 function withSnap(name: ImageName): ImageName & { readonly snap: string } {

@@ -3,13 +3,13 @@
  * snaps were the planned ones to the end. rbd writes a good header before it fails, a killed program leaves a good beginning,
  * and what is under a snap that is being deleted cannot be trusted.
  */
-import { DatamoverError, describeCause } from '../../errors.ts';
+import { describeCause } from '../../errors.ts';
 import { startRbd } from './command.ts';
 import { DiffEncoder } from './diff-encoder.ts';
-import type { ExportJob, PinnedSnap } from './export-job.ts';
+import type { ExportJob } from './export-job.ts';
 import { FullDiff } from './full-diff.ts';
-import { identify, listSnaps } from './image.ts';
-import { checkImageName, formatImageName, nameOptions, withoutSnap } from './image-name.ts';
+import { checkImageName, nameOptions } from './image-name.ts';
+import { verifySnaps } from './verify.ts';
 import { writeAll } from './write-all.ts';
 
 const STDOUT = 1;
@@ -20,16 +20,16 @@ async function main(job: ExportJob, signal: AbortSignal): Promise<void> {
   switch (reading.kind) {
     case 'allocated':
       await exportDiff(job, [], signal);
-      return verify(job, [source], signal);
+      return verifySnaps(job.connection, [source], signal);
     case 'unchanged':
       sayUnchanged(job, reading.bytes);
-      return verify(job, [source], signal);
+      return verifySnaps(job.connection, [source], signal);
     case 'changes':
       await exportDiff(job, ['--from-snap', checkImageName(reading.base.name).snap ?? ''], signal);
-      return verify(job, [source, reading.base], signal);
+      return verifySnaps(job.connection, [source, reading.base], signal);
     case 'everything':
       await exportAll(job, reading.bytes, signal);
-      return verify(job, [source], signal);
+      return verifySnaps(job.connection, [source], signal);
   }
 }
 
@@ -77,34 +77,6 @@ async function exportAll(
   }
   await running.finished;
   await diff.end();
-}
-
-async function verify(
-  { connection }: ExportJob,
-  pinned: readonly PinnedSnap[],
-  signal: AbortSignal,
-): Promise<void> {
-  for (const { name, imageId, snapId } of pinned) {
-    const image = withoutSnap(checkImageName(name));
-    const [{ id }, snaps] = await Promise.all([
-      identify(connection, image, signal),
-      listSnaps(connection, image, signal),
-    ]);
-    const found = snaps.find((entry) => entry.kind === 'user' && entry.name === name.snap);
-    if (id === imageId && found?.id === snapId) continue;
-    const cause =
-      id !== imageId
-        ? `the image was deleted and made anew while it was read (its id was ${imageId}, now it is ${id})`
-        : found === undefined
-          ? 'the snap was deleted while it was read'
-          : `the snap was deleted and made anew (its id was ${snapId}, now it is ${found.id})`;
-    throw new DatamoverError({
-      operation: OPERATION,
-      subject: formatImageName(name),
-      cause,
-      hint: 'back up again: what was read of it does not count',
-    });
-  }
 }
 
 const stopper = new AbortController();

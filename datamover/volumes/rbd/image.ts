@@ -27,6 +27,8 @@ export interface RbdParent {
   readonly snap: string;
   /** Whether the parent itself lies in the pool's trash. */
   readonly trash: boolean;
+  /** Bytes from the start of the clone in which it shows its parent where it has nothing of its own. */
+  readonly overlap: number;
 }
 
 export interface RbdSnap {
@@ -47,10 +49,19 @@ export async function identify(
   name: ImageName,
   signal?: AbortSignal,
 ): Promise<RbdImage> {
+  return askForImage(connection, checkImageName(name), nameOptions(name), signal);
+}
+
+async function askForImage(
+  connection: RbdConnection,
+  name: ImageName,
+  options: readonly string[],
+  signal?: AbortSignal,
+): Promise<RbdImage> {
   const answer = await askRbd(connection, {
     operation: 'look at rbd image',
-    name: checkImageName(name),
-    args: ['info', ...nameOptions(name)],
+    name,
+    args: ['info', ...options],
     ...(signal === undefined ? {} : { signal }),
   });
   const info = new Answer('look at rbd image', name, answer);
@@ -76,6 +87,7 @@ function parentOf(parent: Answer): RbdParent {
     imageId: parent.has('id') ? parent.text('id') : '',
     snap: parent.text('snapshot'),
     trash: parent.flag('trash'),
+    overlap: parent.number('overlap'),
   };
 }
 
@@ -86,11 +98,52 @@ export async function listSnaps(
   signal?: AbortSignal,
 ): Promise<RbdSnap[]> {
   const image = withoutSnap(checkImageName(name));
+  return askForSnaps(connection, image, nameOptions(image), signal);
+}
+
+/** The same of an image that may be renamed or in the trash of its pool meanwhile. `image.image` is for messages. */
+export async function listSnapsById(
+  connection: RbdConnection,
+  image: ImageName,
+  imageId: string,
+  signal?: AbortSignal,
+): Promise<RbdSnap[]> {
+  return askForSnaps(connection, image, idOptions(image, imageId), signal);
+}
+
+/** What an image is, by its id. */
+export async function identifyById(
+  connection: RbdConnection,
+  name: ImageName,
+  imageId: string,
+  signal?: AbortSignal,
+): Promise<RbdImage> {
+  return askForImage(connection, name, idOptions(name, imageId), signal);
+}
+
+function idOptions({ pool, namespace }: ImageName, imageId: string): string[] {
+  // Ceph's own ids are hexadecimal; one that comes from a repository could be anything.
+  if (!/^[0-9a-zA-Z]+$/.test(imageId)) throw new Error(`${JSON.stringify(imageId)} is no id of an image`);
+  return [
+    '--pool',
+    pool,
+    ...(namespace === undefined ? [] : ['--namespace', namespace]),
+    '--image-id',
+    imageId,
+  ];
+}
+
+async function askForSnaps(
+  connection: RbdConnection,
+  image: ImageName,
+  options: readonly string[],
+  signal?: AbortSignal,
+): Promise<RbdSnap[]> {
   const operation = 'list snaps of rbd image';
   const answer = await askRbd(connection, {
     operation,
     name: image,
-    args: ['snap', 'ls', '--all', ...nameOptions(image)],
+    args: ['snap', 'ls', '--all', ...options],
     ...(signal === undefined ? {} : { signal }),
   });
   if (!Array.isArray(answer)) throw unexpected(operation, image, 'no list');

@@ -1,6 +1,7 @@
 import koffi from 'koffi';
 import { DatamoverError } from '../../errors.ts';
 import type { RbdConnection } from './command.ts';
+import type { Extent } from './extents.ts';
 
 type Call = (...args: unknown[]) => number | bigint;
 type Async = Call & {
@@ -101,13 +102,6 @@ async function calledInThread(what: string, call: Async, ...args: unknown[]): Pr
       else resolve(value);
     });
   });
-}
-
-export interface Extent {
-  readonly offset: number;
-  readonly length: number;
-  /** Whether there is data at the later snap; else it is zeros. */
-  readonly exists: boolean;
 }
 
 /** A connection that lasts as long as its process. */

@@ -1,11 +1,18 @@
 import type { BaseBackup } from '../driver.ts';
-import { formatImageName, type ImageName } from './image-name.ts';
+import type { ImageName } from './image-name.ts';
 import type { RbdImage } from './image.ts';
 
 /** A snap of an image, by the ids that Ceph never gives twice. Its content never changes. */
 export interface Moment {
   readonly imageId: string;
   readonly snapId: number;
+}
+
+/** A snap that clones show, by whatever name it has: ceph-csi's are in the trash. */
+export interface ParentSnap extends Moment {
+  readonly pool: string;
+  readonly namespace?: string;
+  readonly image: string;
 }
 
 /** What `volume.json` keeps of an image: who it was, for the next backup, and how it was made, for a restore. */
@@ -19,8 +26,8 @@ export interface RbdRecord extends Moment {
   readonly stripeUnit?: number;
   readonly stripeCount?: number;
   readonly dataPool?: string;
-  /** Of a clone: the snap of another image that it started as. CSI snapshots of one volume have this image in common. */
-  readonly parent?: Moment & { readonly pool: string; readonly namespace?: string; readonly image: string };
+  /** Of a clone: the snap of another image that it shows. CSI snapshots of one volume have this image in common. */
+  readonly parent?: ParentSnap;
 }
 
 export function recordOf(
@@ -42,8 +49,12 @@ export function recordOf(
     ...(stripeUnit !== undefined && { stripeUnit }),
     ...(stripeCount !== undefined && { stripeCount }),
     ...(dataPool !== undefined && { dataPool }),
-    ...(parent !== undefined && { parent }),
+    ...(parent !== undefined && { parent: snapOnly(parent) }),
   };
+}
+
+function snapOnly({ pool, namespace, image, imageId, snapId }: ParentSnap): ParentSnap {
+  return { pool, ...(namespace !== undefined && { namespace }), image, imageId, snapId };
 }
 
 /** The identity that a backup recorded; of unchecked JSON, so any of it may be missing. */
@@ -76,10 +87,6 @@ export function recordedShape(
     ...(isCount(stripeCount) && { stripeCount }),
     ...(typeof dataPool === 'string' && { dataPool }),
   };
-}
-
-export function describeMoment(name: ImageName, { snapId }: Moment): string {
-  return `${formatImageName(name)} (snap id ${snapId})`;
 }
 
 function momentOf(value: unknown): Moment | undefined {
