@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { DatamoverError, describeCause } from '../errors.ts';
 import { executeInit, planInit, type InitPlan } from '../repository/init.ts';
 import type { LockMode } from '../repository/lock.ts';
-import type { AcquiredLock } from '../repository/locks.ts';
+import { LockedError, type AcquiredLock } from '../repository/locks.ts';
 import { Repository } from '../repository/repository.ts';
 import type { Compression } from '../repository/types.ts';
 import type { Store } from '../store/store.ts';
@@ -43,6 +43,11 @@ export interface OtherRepository {
 }
 
 const LOCK_RETRY_MS = 5000;
+/** Our own prune works alone for a moment only: whoever reads or adds waits so long for it without being asked to. */
+const OWN_LOCK_PATIENCE_MS = 60_000;
+const OWN_LOCK_RETRY_MS = 1000;
+/** After a failure or a stop: a store that is out of service would be asked again and again for a quarter of an hour. */
+const UNLOCK_WITHIN_MS = 20_000;
 
 /** Opens the repository that the options name, runs the job, and leaves everything closed and unlocked whatever happens. */
 export async function withRepository<T>(
@@ -122,14 +127,19 @@ async function openAt<T>(
       signal: interrupt.signal,
       ...(keyHint === undefined || keyHint === '' ? {} : { keyHint }),
     });
+    let done = false;
     try {
       const lock = await takeLock(context, repository, opening.lock);
       const signal =
         lock === undefined ? interrupt.signal : AbortSignal.any([interrupt.signal, lock.handle.signal]);
       if (opening.index === true) await repository.loadIndex({ signal });
-      return await job(repository, { repository, signal, ...(lock === undefined ? {} : { lock }) });
+      const result = await job(repository, { repository, signal, ...(lock === undefined ? {} : { lock }) });
+      done = true;
+      return result;
     } finally {
-      await repository.close();
+      if (done) await repository.close();
+      // What failed is what is told. A lock that cannot be removed now expires.
+      else await repository.close(AbortSignal.timeout(UNLOCK_WITHIN_MS)).catch(() => undefined);
     }
   });
 }
@@ -147,22 +157,33 @@ async function withStore<T>(
   }
 }
 
-/** --retry-lock waits for a lock of somebody else; --no-lock does without one where the job would only read. */
+/**
+ * --retry-lock waits for a lock of somebody else; without it, whoever reads or adds waits a minute for one of ours. --no-lock does
+ * without one where the job would only read.
+ */
 async function takeLock(
   { options, output, interrupt }: Context,
   repository: Repository,
   mode: SessionOptions['lock'],
 ): Promise<AcquiredLock | undefined> {
   if (mode === 'none' || (mode === 'read' && options.lock === false)) return undefined;
-  const giveUpAt = Date.now() + (options.retryLock ?? 0);
+  const started = Date.now();
+  const patience = (error: DatamoverError): number => {
+    if (options.retryLock !== undefined) return options.retryLock;
+    return mode !== 'exclusive' && mode !== 'sweep' && error instanceof LockedError && error.ours
+      ? OWN_LOCK_PATIENCE_MS
+      : 0;
+  };
   for (let told = false; ; told = true) {
     try {
       return await repository.lock(mode === 'read' ? 'shared' : mode, interrupt.signal);
     } catch (error) {
-      const left = giveUpAt - Date.now();
-      if (!(error instanceof DatamoverError) || error.kind !== 'locked' || left <= 0) throw error;
+      if (!(error instanceof DatamoverError) || error.kind !== 'locked') throw error;
+      const left = started + patience(error) - Date.now();
+      if (left <= 0) throw error;
       if (!told) output.note(`waiting for the lock: ${error.message}`);
-      await delay(Math.min(LOCK_RETRY_MS, left), undefined, { signal: interrupt.signal });
+      const pause = options.retryLock === undefined ? OWN_LOCK_RETRY_MS : LOCK_RETRY_MS;
+      await delay(Math.min(pause, left), undefined, { signal: interrupt.signal });
     }
   }
 }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createHash, randomBytes } from 'node:crypto';
-import { readFile, stat, truncate, writeFile } from 'node:fs/promises';
+import { readFile, stat, truncate, watch, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Repository } from '../repository/repository.ts';
 import { openStore } from '../store/location.ts';
 import { PASSWORD, Workbench } from './testing/command.ts';
@@ -240,6 +241,33 @@ describe('a volume there and back', () => {
       const waiting = bench.run(['snapshots', '--retry-lock', '1m']);
       await repository.close();
       expect((await waiting).status).toBe(0);
+    } finally {
+      await repository.close();
+      await store.close();
+    }
+  });
+
+  test('a backup waits for our own prune by itself, unless it is told not to', async () => {
+    await bench.image('beside-prune.img', 1);
+    const store = await openStore(bench.repository, {});
+    const repository = await Repository.open(store, PASSWORD);
+    await repository.lock('exclusive');
+    const args = ['backup', `file:${bench.path('beside-prune.img')}`, '--volume', 'shop/waits', '--dry-run'];
+    try {
+      const refused = await bench.run([...args, '--retry-lock', '0s']);
+      expect([refused.status, refused.stderr]).toEqual([11, expect.stringContaining('locked by datamover/')]);
+      // Its lock comes, and goes when it has met ours: from then on it waits.
+      const met = new Map<string, number>();
+      const locks = watch(join(bench.repository, 'locks'));
+      const waiting = bench.run(args);
+      for await (const { filename } of locks) {
+        const events = (met.get(filename ?? '') ?? 0) + 1;
+        met.set(filename ?? '', events);
+        if (events === 2 && /^[0-9a-f]{64}$/.test(filename ?? '')) break;
+      }
+      await repository.close();
+      const { status, stderr } = await waiting;
+      expect([status, stderr]).toEqual([0, expect.stringMatching(/^waiting for the lock: .*datamover/)]);
     } finally {
       await repository.close();
       await store.close();

@@ -82,7 +82,7 @@ export class BackupSession {
     await this.#packer.flush();
     signal?.throwIfAborted();
     if (this.#dryRun) this.#repository.index.releaseClaims();
-    else await this.#repository.flush();
+    else await this.#repository.flush(signal);
     this.#open = false;
   }
 
@@ -91,14 +91,17 @@ export class BackupSession {
     return { bytes: this.#bytes, packs: this.#packs };
   }
 
-  /** After a failure: packs that were stored stay and are made known to the next backup; the rest is forgotten. */
-  async abandon(): Promise<void> {
+  /**
+   * After a failure: packs that were stored stay and are made known to the next backup; the rest is forgotten. `signal` ends the
+   * waiting for a store that does not answer.
+   */
+  async abandon(signal?: AbortSignal): Promise<void> {
     await this.#packer.abandon();
     this.#repository.index.releaseClaims();
     this.#open = false;
     if (this.#dryRun) return;
     // Without the index file the next backup finds the packs by their headers; the failure that led here is the one to tell.
-    await this.#repository.flush().catch(() => undefined);
+    await this.#repository.flush(signal).catch(() => undefined);
   }
 
   async #save(type: BlobType, plain: Uint8Array): Promise<Id> {

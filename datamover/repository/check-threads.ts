@@ -23,8 +23,11 @@ export class CheckThreads {
   readonly #lanes: Lane[] = [];
   readonly #idle: Lane[] = [];
 
-  constructor(key: MasterKey) {
+  readonly #script: URL;
+
+  constructor(key: MasterKey, script = new URL('./check-thread.js', import.meta.url)) {
     this.#key = key;
+    this.#script = script;
   }
 
   /**
@@ -40,10 +43,13 @@ export class CheckThreads {
     try {
       if (lane.memory.byteLength < size) lane.memory = new SharedArrayBuffer(Math.ceil(size / STEP) * STEP);
       await load(new Uint8Array(lane.memory, 0, size));
-      return await ask(lane.worker, { pack, memory: lane.memory, length: size });
-    } finally {
+    } catch (error) {
       this.#idle.push(lane);
+      throw error;
     }
+    const problems = await ask(lane.worker, { pack, memory: lane.memory, length: size });
+    this.#idle.push(lane);
+    return problems;
   }
 
   async close(): Promise<void> {
@@ -52,7 +58,7 @@ export class CheckThreads {
 
   #start(): Lane {
     const workerData: CheckThreadStart = { key: this.#key };
-    const worker = new Worker(new URL('./check-thread.js', import.meta.url), {
+    const worker = new Worker(this.#script, {
       workerData,
       // Little lives long here; a small nursery keeps the garbage small.
       resourceLimits: { maxYoungGenerationSizeMb: 2 },
@@ -68,6 +74,7 @@ function ask(worker: Worker, request: CheckThreadRequest): Promise<CheckThreadRe
     const settle = (): void => {
       worker.off('message', onMessage);
       worker.off('error', onError);
+      worker.off('exit', onExit);
     };
     const onMessage = (reply: CheckThreadReply): void => {
       settle();
@@ -77,8 +84,11 @@ function ask(worker: Worker, request: CheckThreadRequest): Promise<CheckThreadRe
       settle();
       reject(error instanceof Error ? error : new Error(String(error)));
     };
+    // One that has ended already would never say so again: `verify` does not take its lane back.
+    const onExit = (code: number): void => onError(new Error(`a thread ended with code ${code}`));
     worker.on('message', onMessage);
     worker.on('error', onError);
+    worker.on('exit', onExit);
     worker.postMessage(request);
   });
 }

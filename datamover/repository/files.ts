@@ -116,8 +116,8 @@ export class RepositoryFiles {
     return name;
   }
 
-  async remove(type: DocumentType, id: Id): Promise<void> {
-    await this.#store.remove({ type, name: id });
+  async remove(type: DocumentType, id: Id, signal?: AbortSignal): Promise<void> {
+    await this.#store.remove({ type, name: id }, signal);
   }
 }
 

@@ -1,4 +1,4 @@
-import { DatamoverError } from '../errors.ts';
+import { DatamoverError, type FailureDetails } from '../errors.ts';
 import type { FileInfo, Store } from '../store/store.ts';
 import { fileSubject, listFiles, type RepositoryFiles } from './files.ts';
 import {
@@ -78,7 +78,8 @@ export function findConflict(
 ): DatamoverError | undefined {
   for (const { lock, stale, problem } of others) {
     if (stale || (lock !== undefined && !conflicts(lock, wanted))) continue;
-    return new DatamoverError({
+    return new LockedError({
+      ours: lock !== undefined && isOurs(lock),
       operation:
         wanted === 'shared'
           ? 'lock repository'
@@ -89,17 +90,28 @@ export function findConflict(
           ? `a lock file is unreadable (${problem?.message ?? ''})`
           : `locked by ${describeLock(lock)}`,
       hint: 'try again when it has ended, or wait with --retry-lock 10m; `datamover unlock` removes locks whose process is gone',
-      kind: 'locked',
-      retryable: true,
     });
   }
   return undefined;
+}
+
+/** Somebody's lock is in the way. */
+export class LockedError extends DatamoverError {
+  /** Whether it is one of ours, which is either short or refreshed, and never forgotten. */
+  readonly ours: boolean;
+
+  constructor({ ours, ...details }: Omit<FailureDetails, 'kind' | 'retryable'> & { readonly ours: boolean }) {
+    super({ ...details, kind: 'locked', retryable: true });
+    this.ours = ours;
+  }
 }
 
 export interface AcquiredLock {
   readonly handle: LockHandle;
   /** The locks of others, our dead ones not among them. */
   readonly others: readonly KnownLock[];
+  /** What to add to our clock, in ms, for the store's; 0 where the store does not tell. */
+  readonly storeClockAhead: number;
   /** Locks of ours whose processes had died, perhaps leaving packs that no index names. */
   readonly crashed: readonly KnownLock[];
   /** Index and snapshot files as listed after our lock was there. */
@@ -117,9 +129,9 @@ export async function acquireLock(
   signal?: AbortSignal,
 ): Promise<AcquiredLock> {
   const { store, files } = context;
-  const handle = await LockHandle.create(files, mode, version);
+  const handle = await LockHandle.create(files, mode, version, signal);
   try {
-    const { known, listing } = await look(context, handle.id, signal);
+    const { known, listing, storeClockAhead } = await look(context, handle, signal);
     const conflict = findConflict(known, mode, store.location);
     if (conflict !== undefined) throw conflict;
     const dead = known.filter(({ lock, stale }) => stale && lock !== undefined && isOurs(lock));
@@ -131,13 +143,16 @@ export async function acquireLock(
       others: known.filter((entry) => !dead.includes(entry)),
       crashed: dead,
       listing,
+      storeClockAhead,
     };
   } catch (error) {
     // Where even that fails, the lock expires by itself; the first error is the one to tell.
-    await handle.release().catch(() => undefined);
+    await handle.release(AbortSignal.timeout(RELEASE_WITHIN_MS)).catch(() => undefined);
     throw error;
   }
 }
+
+const RELEASE_WITHIN_MS = 20_000;
 
 /** More than one listing is needed about once in a thousand times; so many in a row, and somebody plays with locks. */
 const LOOKS = 10;
@@ -148,16 +163,17 @@ const LOOKS = 10;
  */
 async function look(
   context: LockContext,
-  ownId: Id,
+  handle: LockHandle,
   signal: AbortSignal | undefined,
-): Promise<Pick<AcquiredLock, 'listing'> & { readonly known: readonly KnownLock[] }> {
+): Promise<Pick<AcquiredLock, 'listing' | 'storeClockAhead'> & { readonly known: readonly KnownLock[] }> {
   for (let looks = 0; looks < LOOKS; looks++) {
     const listing = await listFiles(context.store, ['locks', 'index', 'snapshots'], signal);
     const listed = listing.get('locks') ?? [];
-    const own = listed.find((file) => file.name === ownId);
+    const own = listed.find((file) => file.name === handle.id);
     const others = listed.filter((file) => file !== own);
     const { known, vanished } = await readLocks(context, others, own?.modified);
-    if (!vanished) return { known, listing };
+    const storeClockAhead = own?.modified === undefined ? 0 : own.modified.getTime() - handle.writtenAt;
+    if (!vanished) return { known, listing, storeClockAhead };
   }
   throw new DatamoverError({
     operation: 'lock repository',
@@ -203,10 +219,20 @@ export class LockHandle {
     this.#setDeadline();
   }
 
-  static async create(files: RepositoryFiles, mode: LockMode, version: string): Promise<LockHandle> {
+  static async create(
+    files: RepositoryFiles,
+    mode: LockMode,
+    version: string,
+    signal?: AbortSignal,
+  ): Promise<LockHandle> {
     const startedAt = now();
-    const id = await files.save('locks', encodeLock(newLock(mode, version)));
+    const id = await files.save('locks', encodeLock(newLock(mode, version)), signal);
     return new LockHandle(files, mode, version, id, startedAt);
+  }
+
+  /** When the present lock file was written, by our clock: before the store took it. */
+  get writtenAt(): number {
+    return this.#refreshedAt.date;
   }
 
   /** The present lock file; each refresh brings a new one. */
@@ -241,14 +267,14 @@ export class LockHandle {
   }
 
   /** Removes the lock files. Harmless when repeated. */
-  async release(): Promise<void> {
+  async release(signal?: AbortSignal): Promise<void> {
     clearTimeout(this.#timer);
     clearTimeout(this.#deadline);
     this.#timer = undefined;
     this.#lose('it was released');
     await this.#refreshing;
-    if (this.#previous !== undefined) await this.#files.remove('locks', this.#previous);
-    await this.#files.remove('locks', this.#id);
+    if (this.#previous !== undefined) await this.#files.remove('locks', this.#previous, signal);
+    await this.#files.remove('locks', this.#id, signal);
   }
 
   #schedule(delay: number): void {

@@ -45,7 +45,7 @@ async function saveMarks(repository: Repository, job: PruneJob, packs: readonly 
   for (;;) {
     job.lock.assertHeld();
     const at = Date.now();
-    const time = new Date(at).toISOString();
+    const time = new Date(at + job.storeClockAhead).toISOString();
     const packsToDelete: MarkedPack[] = packs.map((pack) => ({ ...pack, time }));
     const id = await repository.saveFile('index', encodeIndexFile({ packsToDelete }));
     if (Date.now() - at <= SAVE_MARKS_WITHIN_MS) break;

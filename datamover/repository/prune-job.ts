@@ -12,6 +12,8 @@ export interface PruneJob {
   readonly plan: PrunePlan;
   readonly options: PruneOptions;
   readonly lock: LockHandle;
+  /** What to add to our clock for the store's, by which marks are dated. */
+  readonly storeClockAhead: number;
   readonly packs: PackTable;
   /** The names behind `PackTable.indexFile` and `markFile`. */
   readonly indexFiles: readonly Id[];

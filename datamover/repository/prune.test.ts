@@ -6,8 +6,9 @@ import { run } from '../process/spawn.ts';
 import { FaultStore } from '../store/fault.ts';
 import { LocalStore } from '../store/local/store.ts';
 import { MemoryStore } from '../store/memory.ts';
-import type { Store } from '../store/store.ts';
+import type { FileInfo, FileType, Store } from '../store/store.ts';
 import { TraceStore } from '../store/trace.ts';
+import { StoreWrapper } from '../store/wrapper.ts';
 import { sealBlob } from './blob.ts';
 import { isAuthentic } from './crypto/cipher.ts';
 import { sha256 } from './id.ts';
@@ -108,6 +109,25 @@ async function markUnused(store: Store, at: Date): Promise<void> {
       if (packs.length > 0) await repository.saveFile('index', encodeIndexFile({ packsToDelete }));
     }
   });
+}
+
+/** A store whose clock is ahead of ours. */
+class ClockStore extends StoreWrapper {
+  aheadMs: number;
+
+  constructor(inner: Store, aheadMs: number) {
+    super(inner);
+    this.aheadMs = aheadMs;
+  }
+
+  override async *list(types: readonly FileType[], signal?: AbortSignal): AsyncIterable<FileInfo> {
+    for await (const file of super.list(types, signal)) {
+      const { modified } = file;
+      yield modified === undefined
+        ? file
+        : { ...file, modified: new Date(modified.getTime() + this.aheadMs) };
+    }
+  }
 }
 
 /** What every repository must be after a prune that was alone. */
@@ -393,6 +413,32 @@ describe('beside a backup of ours', () => {
     await other.close();
     expect((await prune(store)).deletedPacks).toBe(first.markedPacks);
     await expectTidy(store, LEFT);
+  });
+
+  test('F-42 marks are dated by the clock of the store, whatever our own says', async () => {
+    const store = new ClockStore(await initSmall(), -3 * 3_600_000);
+    await makeWaste(store);
+    const before = Date.now();
+    const backup = await openSmall(store);
+    await backup.lock('shared');
+    expect((await prune(store)).markedPacks).toBeGreaterThan(0);
+    const times: number[] = [];
+    await backup.relist(['index']);
+    for await (const { file } of backup.indexFiles())
+      times.push(...file.packsToDelete.map(({ time }) => Date.parse(time)));
+    await backup.close();
+    expect(times.length).toBeGreaterThan(0);
+    for (const time of times) {
+      expect(time).toBeGreaterThan(before - 3.1 * 3_600_000);
+      expect(time).toBeLessThan(Date.now() - 2.9 * 3_600_000);
+    }
+    // And the grace goes by the store's clock: by ours the marks have been three hours old from the start.
+    const later = await openSmall(store);
+    await later.lock('shared');
+    expect((await prune(store, { graceMs: 3_600_000 })).deletedPacks).toBe(0);
+    store.aheadMs += 2 * 3_600_000;
+    expect((await prune(store, { graceMs: 3_600_000 })).deletedPacks).toBeGreaterThan(0);
+    await later.close();
   });
 
   test('F-42 a mark that is old enough is swept beside a backup that began after it', async () => {

@@ -38,7 +38,7 @@ export interface PruneResult {
 export async function planPrune(repository: Repository, options: PlanPruneOptions = {}): Promise<PruneJob> {
   const { dryRun = false, signal, ...given } = options;
   const settings: PruneOptions = { ...DEFAULT_PRUNE_OPTIONS, ...given };
-  const { company, others, handle } = await (dryRun
+  const { company, others, handle, storeClockAhead } = await (dryRun
     ? look(repository, signal)
     : lockForPrune(repository, signal));
   const { used, missing, missingCount } = await findUse(
@@ -60,13 +60,13 @@ export async function planPrune(repository: Repository, options: PlanPruneOption
         ...usage.contradictions,
       ],
       company,
-      oldestLock: oldestStart(others),
-      now: Date.now(),
+      oldestLock: oldestStart(others, Date.now() + storeClockAhead),
+      now: Date.now() + storeClockAhead,
     },
     settings,
   );
   const indexFiles = usage.indexFiles.map((file) => file.id);
-  return { plan, options: settings, lock: handle, packs: usage.packs, indexFiles, used };
+  return { plan, options: settings, lock: handle, storeClockAhead, packs: usage.packs, indexFiles, used };
 }
 
 /**
@@ -132,6 +132,7 @@ interface Standing {
   readonly company: Company;
   readonly others: readonly KnownLock[];
   readonly handle: LockHandle;
+  readonly storeClockAhead: number;
 }
 
 /** Alone if possible, else beside backups of ours, else beside anybody. */
@@ -172,11 +173,10 @@ function isSweep({ lock, stale }: KnownLock): boolean {
 }
 
 /**
- * When the first of these jobs began; a lock that does not say began before everything. A host may have a wrong clock, and so may we:
- * the time between the start and the last renewal is right by any clock, and of the two answers the earlier one counts.
+ * When the first of these jobs began, by the store's clock; a lock that does not say began before everything. A host may have a wrong
+ * clock: the time between the start and the last renewal is right by any clock, and of the two answers the earlier one counts.
  */
-function oldestStart(others: readonly KnownLock[]): number {
-  const now = Date.now();
+function oldestStart(others: readonly KnownLock[], now: number): number {
   const starts = others
     .filter((other) => !other.stale)
     .map(({ lock, ageMs }) => {

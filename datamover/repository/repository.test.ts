@@ -29,6 +29,7 @@ class WatchedStore extends MemoryStore {
   steps: string[] = [];
   broken: FileType | undefined;
   hangs = false;
+  hangsOnRemove = false;
   hold: { readonly type: FileType; readonly until: Promise<unknown> } | undefined;
 
   override async save(file: FileHandle, content: Uint8Array, options?: SaveOptions): Promise<void> {
@@ -49,8 +50,9 @@ class WatchedStore extends MemoryStore {
     return super.list(types, signal);
   }
 
-  override async remove(file: FileHandle): Promise<void> {
+  override async remove(file: FileHandle, signal?: AbortSignal): Promise<void> {
     this.steps.push(`remove ${file.type}`);
+    if (this.hangsOnRemove) await untilStopped(signal);
     return super.remove(file);
   }
 
@@ -489,6 +491,27 @@ describe('a backup session', () => {
     await second.saveData(randomBytes(100));
     await second.flush();
     expect(repository.beginBackup().isOpen).toBe(true);
+  });
+
+  test('beside a store that does not answer, giving up takes no longer than it is given', async () => {
+    const repository = await init();
+    await repository.lock('shared');
+    await repository.loadIndex();
+    const session = repository.beginBackup();
+    await session.storePack(
+      {
+        id: sha256(Buffer.from('pack')),
+        blobs: [
+          { id: sha256(Buffer.from('blob')), type: 'data', offset: 0, length: 36, uncompressedLength: 0 },
+        ],
+      },
+      Buffer.from('pack'),
+    );
+    store.hangs = store.hangsOnRemove = true;
+    store.steps = [];
+    await session.abandon(AbortSignal.timeout(100));
+    await expect(repository.close(AbortSignal.timeout(100))).rejects.toThrow('stopped');
+    expect(store.steps).toEqual(['save index', 'remove locks']);
   });
 
   test('gives its claims back when it is abandoned', async () => {

@@ -13,13 +13,7 @@ import {
   type WalkOptions,
 } from './files.ts';
 import { sha256, shortId, toBytes } from './id.ts';
-import {
-  BLOBS_PER_INDEX_FILE,
-  decodeIndexFile,
-  encodeIndexFile,
-  splitForIndexFiles,
-  type IndexFile,
-} from './index-file.ts';
+import { decodeIndexFile, encodeIndexFile, splitForIndexFiles, type IndexFile } from './index-file.ts';
 import { executeInit, planInit, type InitOptions } from './init.ts';
 import type { LockMode } from './lock.ts';
 import { acquireLock, type AcquiredLock, type LockHandle } from './locks.ts';
@@ -27,6 +21,7 @@ import { MemoryIndex } from './memory-index.ts';
 import { openRepository, type Opened } from './open.ts';
 import { readPackHeader } from './pack-reading.ts';
 import { Packer } from './packer.ts';
+import { PendingIndex } from './pending-index.ts';
 import { decodeSnapshot, encodeSnapshot, type Snapshot } from './snapshot.ts';
 import type {
   BlobLocation,
@@ -51,9 +46,6 @@ export interface OpenOptions {
 
 const LOOK_AGAIN_AFTER_MS = 60_000;
 
-/** An index file is written at the latest after this time, so that a crash of a long backup leaves little unindexed. */
-const INDEX_EVERY_MS = 5 * 60_000;
-
 /**
  * An open repository: its key, its files, its blobs. Everything read through it is verified; everything is written in the order
  * that keeps a crash harmless: packs, then index, then snapshot.
@@ -69,11 +61,7 @@ export class Repository {
   #listing: ReadonlyMap<FileType, readonly FileInfo[]>;
   #index: MemoryIndex | undefined;
   readonly #indexed = new Set<Id>();
-  /** Packs that are stored but in no index file yet. */
-  #unindexed: Pack[] = [];
-  #unindexedBlobs = 0;
-  #indexedAt = Date.now();
-  #indexing: Promise<void> = Promise.resolve();
+  readonly #pending = new PendingIndex((packs, signal) => this.saveIndex(packs, [], signal));
   #lookedAgainAt = 0;
   #lock: LockHandle | undefined;
   #backup: BackupSession | undefined;
@@ -154,8 +142,8 @@ export class Repository {
     return this.files.load(type, id, signal);
   }
 
-  async saveFile(type: DocumentType, json: Uint8Array): Promise<Id> {
-    return this.#whileLocked((signal) => this.files.save(type, json, signal));
+  async saveFile(type: DocumentType, json: Uint8Array, signal?: AbortSignal): Promise<Id> {
+    return this.#whileLocked((either) => this.files.save(type, json, either), signal);
   }
 
   /**
@@ -215,9 +203,9 @@ export class Repository {
   }
 
   /** Writes a snapshot after everything that it refers to. */
-  async saveSnapshot(snapshot: Snapshot): Promise<Id> {
-    await this.flush();
-    return this.saveFile('snapshots', encodeSnapshot(snapshot));
+  async saveSnapshot(snapshot: Snapshot, signal?: AbortSignal): Promise<Id> {
+    await this.flush(signal);
+    return this.saveFile('snapshots', encodeSnapshot(snapshot), signal);
   }
 
   /** The content of a blob, checked against its id. An unknown blob may be newer than our index: that is read on, once. */
@@ -276,17 +264,18 @@ export class Repository {
   /** Makes a stored pack known; an index file is written when enough of them or enough time has come together. */
   async addPack(pack: Pack): Promise<void> {
     this.#loaded().addPack(pack);
-    this.#unindexed.push(pack);
-    this.#unindexedBlobs += pack.blobs.length;
-    const due = Date.now() - this.#indexedAt > INDEX_EVERY_MS;
-    if (due || this.#unindexedBlobs >= BLOBS_PER_INDEX_FILE) await this.#writeIndex();
+    await this.#pending.add(pack);
   }
 
   /** Writes index files for these packs; each names `supersedes` as replaced. Removing those is left to the caller. */
-  async saveIndex(packs: Iterable<Pack>, supersedes: readonly Id[] = []): Promise<Id[]> {
+  async saveIndex(
+    packs: Iterable<Pack>,
+    supersedes: readonly Id[] = [],
+    signal?: AbortSignal,
+  ): Promise<Id[]> {
     const ids: Id[] = [];
     for (const part of splitForIndexFiles(packs)) {
-      const id = await this.saveFile('index', encodeIndexFile({ packs: part, supersedes }));
+      const id = await this.saveFile('index', encodeIndexFile({ packs: part, supersedes }), signal);
       this.#indexed.add(id);
       ids.push(id);
     }
@@ -294,9 +283,9 @@ export class Repository {
   }
 
   /** Afterwards every blob saved lies in a stored pack that a stored index file names. */
-  async flush(): Promise<void> {
+  async flush(signal?: AbortSignal): Promise<void> {
     await this.#packer.flush();
-    await this.#writeIndex();
+    await this.#pending.write(signal);
   }
 
   /** The blobs of a pack by its own header. `size` is the size of the pack file in bytes. */
@@ -317,9 +306,12 @@ export class Repository {
     await this.store.remove({ type: 'data', name: id });
   }
 
-  /** Gives the lock back. What was not flushed is given up. The store stays open: it is the caller's. */
-  async close(): Promise<void> {
-    await this.#lock?.release();
+  /**
+   * Gives the lock back. What was not flushed is given up. The store stays open: it is the caller's. `signal` ends the waiting for a
+   * store that does not answer; the lock then expires by itself.
+   */
+  async close(signal?: AbortSignal): Promise<void> {
+    await this.#lock?.release(signal);
     this.#lock = undefined;
   }
 
@@ -346,28 +338,6 @@ export class Repository {
       cause: `no index file names it${unreadable}`,
       hint: '`datamover repair index` reads the packs again; else the backups that need it are damaged',
     });
-  }
-
-  /** One write after the other: who flushes waits for those under way, and takes up what a failed one left. */
-  async #writeIndex(): Promise<void> {
-    const written = this.#indexing.then(() => this.#writeUnindexed());
-    this.#indexing = written.catch(() => undefined);
-    return written;
-  }
-
-  async #writeUnindexed(): Promise<void> {
-    const packs = this.#unindexed;
-    if (packs.length === 0) return;
-    this.#unindexed = [];
-    this.#unindexedBlobs = 0;
-    this.#indexedAt = Date.now();
-    try {
-      await this.saveIndex(packs);
-    } catch (error) {
-      this.#unindexed.unshift(...packs);
-      this.#unindexedBlobs += packs.reduce((sum, pack) => sum + pack.blobs.length, 0);
-      throw error;
-    }
   }
 
   #demandLock(operation: string, subject: string): void {

@@ -37,6 +37,9 @@ export interface BackupSummary {
   readonly seconds: number;
 }
 
+/** After a failure: a store that is out of service would be asked again and again for a quarter of an hour. */
+const TIDY_WITHIN_MS = 20_000;
+
 type Counted = Omit<BackupSummary, 'snapshotId' | 'read' | 'warnings' | 'seconds'>;
 
 /**
@@ -100,11 +103,11 @@ async function saveBackup(
     };
     const snapshotId = plan.dryRun
       ? undefined
-      : await repository.saveSnapshot(snapshotOf(plan, tree, summary));
+      : await repository.saveSnapshot(snapshotOf(plan, tree, summary), options.signal);
     return { snapshotId, ...summary, seconds: (performance.now() - started) / 1000 };
   } catch (error) {
     // Where the store fails this fails too: then the next backup finds the packs by their headers.
-    await session.abandon().catch(() => undefined);
+    await session.abandon(AbortSignal.timeout(TIDY_WITHIN_MS)).catch(() => undefined);
     throw error;
   }
 }

@@ -131,7 +131,7 @@ class DecoderPool {
     this.#exits.push(
       new Promise((resolve) => {
         worker.once('exit', (code) => {
-          if (code !== 0) this.#lose(new Error(`a thread ended with code ${code}`));
+          if (code !== 0 || this.#waiting.size > 0) this.#lose(new Error(`a thread ended with code ${code}`));
           resolve();
         });
       }),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { scratchDirectory } from '../../../e2e/servers/scratch.ts';
@@ -7,7 +7,7 @@ import { DatamoverError } from '../../errors.ts';
 import { newMasterKey } from '../key-file.ts';
 import { MemoryIndex } from '../memory-index.ts';
 import { noise } from '../testing/bytes.ts';
-import { CELL_BYTES, saveCells, type PackSink } from './saver.ts';
+import { CELL_BYTES, saveCells, saveStream, type PackSink } from './saver.ts';
 
 describe('saveCells', () => {
   test('a stop while nothing but an upload is left ends the upload', async () => {
@@ -48,4 +48,28 @@ describe('saveCells', () => {
       await rm(folder, { recursive: true });
     }
   }, 20_000);
+});
+
+describe('saveStream', () => {
+  const sink: PackSink = {
+    key: newMasterKey(),
+    polynomial: '3da3358b4dc173',
+    uploads: 1,
+    shareIndex: () => new MemoryIndex().share(),
+    storePack: async () => undefined,
+  };
+
+  test('a stop is heard while a terminal says nothing', async () => {
+    // The side of a terminal that is read blocks until somebody writes to the other one, and nobody does.
+    const fd = openSync('/dev/ptmx', constants.O_RDWR | constants.O_NOCTTY);
+    const stop = new AbortController();
+    const { finished } = saveStream(sink, { kind: 'fd', fd }, 'content', {
+      level: undefined,
+      signal: stop.signal,
+      onBlobs: () => undefined,
+    });
+    setTimeout(() => stop.abort(), 1000);
+    await expect(finished).rejects.toMatchObject({ kind: 'cancelled' });
+    closeSync(fd);
+  }, 30_000);
 });

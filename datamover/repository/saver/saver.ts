@@ -1,4 +1,3 @@
-import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { DatamoverError } from '../../errors.ts';
 import { widenPipe } from '../../process/pipe-capacity.ts';
@@ -149,7 +148,6 @@ class Job {
   readonly #uploads = new Set<Promise<void>>();
   readonly #cancelUploads = new AbortController();
   readonly #bytes: Buffer;
-  #input: StreamInput | undefined;
   #packs = 0;
   /** Blobs that workers have told of. */
   #blobs = 0;
@@ -164,10 +162,7 @@ class Job {
       input,
     });
     this.#bytes = Buffer.from(this.#arena.memory.buffer);
-    this.#threads = new ThreadGroup(() => {
-      this.control.stop();
-      if (this.#input?.kind === 'fd') wakeReader(this.#input.fd);
-    });
+    this.#threads = new ThreadGroup(() => this.control.stop());
   }
 
   startWorkers(grid?: WorkerStart['grid']): void {
@@ -202,7 +197,6 @@ class Job {
       else if (message.kind === 'note') watch?.onNote(message.note);
       else totals = message;
     });
-    this.#input = input;
     if (input.kind === 'fd') widenPipe(input.fd);
     return () => totals;
   }
@@ -224,7 +218,6 @@ class Job {
       else if (message.kind === 'incomplete') void this.#completeCell(message, loadBase, complete);
       else totals = message;
     });
-    this.#input = input;
     if (input.kind === 'fd') widenPipe(input.fd);
     return () => totals;
   }
@@ -331,24 +324,6 @@ class Job {
     } finally {
       this.control.releasePackSlot(slot);
     }
-  }
-}
-
-/**
- * A reader that blocks on an empty pipe does not see the stop flag, and a thread that blocks keeps the process from ending:
- * one byte from ourselves lets it look. It is never backed up, the job has been stopped before.
- */
-function wakeReader(fd: number): void {
-  try {
-    if (!fstatSync(fd).isFIFO()) return;
-    const pipe = openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK);
-    try {
-      writeSync(pipe, Buffer.alloc(1));
-    } finally {
-      closeSync(pipe);
-    }
-  } catch {
-    // The pipe is full or closed: then the reader is not waiting.
   }
 }
 

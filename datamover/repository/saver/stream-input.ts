@@ -1,6 +1,7 @@
 import { readSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { isErrno } from '../../errors.ts';
+import { waitReadable } from '../../process/readable.ts';
 import { start as startProgram } from '../../process/spawn.ts';
 import type { Control } from './control.ts';
 import type { StreamInput } from './messages.ts';
@@ -12,7 +13,8 @@ export interface ByteSink {
   filled(count: number): void;
 }
 
-const pause = new Int32Array(new SharedArrayBuffer(4));
+/** How soon a thread that waits for its input sees that the job has stopped. */
+const LOOK_EVERY_MS = 100;
 
 /** Reads a stream to its end, in the thread that calls. `onProducer` is told of the program that it comes from. */
 export async function readInput(
@@ -33,17 +35,17 @@ function readDescriptor(fd: number, sink: ByteSink, control: Control): void {
   }
 }
 
-/** Blocks until there are bytes; 0 at the end of the stream. */
+/** Waits until there are bytes; 0 at the end of the stream, and once the job has stopped. */
 function readSome(fd: number, space: Buffer, control: Control): number {
   for (;;) {
+    while (!waitReadable(fd, LOOK_EVERY_MS)) if (control.stopped) return 0;
     try {
       return readSync(fd, space, 0, space.length, null);
     } catch (error) {
       if (isErrno(error, 'EOF')) return 0;
+      // Somebody else took them, who reads the same pipe or terminal.
       if (!isErrno(error, 'EAGAIN')) throw error;
-      // A pipe that somebody made non-blocking: there is nothing to wait on but time.
       if (control.stopped) return 0;
-      Atomics.wait(pause, 0, 0, 1);
     }
   }
 }
