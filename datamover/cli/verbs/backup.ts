@@ -124,8 +124,6 @@ export const verb: Verb = {
                   );
                 }
               }
-              if (request.source.kind === 'driver' && !dryRun)
-                await cleanUpFirst(output, request.source, signal);
               const plan = await planBackup(
                 repository,
                 {
@@ -140,6 +138,8 @@ export const verb: Verb = {
                 },
                 signal,
               );
+              if (request.source.kind === 'driver' && !dryRun)
+                await cleanUpFirst(output, request.source, signal);
               if (plan.source.kind === 'driver' && plan.source.read.caution !== undefined) {
                 output.note(plan.source.read.caution);
               }
