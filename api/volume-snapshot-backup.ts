@@ -145,6 +145,8 @@ export const volumeSnapshotBackup = kind({
   description: 'Moves a snapshot of a volume into a restic repository.',
   spec,
   status,
+  // An agent watches those of its node alone.
+  selectable: ['.status.node'],
   columns: [
     column('PVC Name', '.status.sourcePVCData.name'),
     column('VolumeSnapshotContent', '.spec.volumeSnapshotContent.name'),

@@ -132,6 +132,8 @@ export const volumeSnapshotRestore = kind({
     'Brings a volume back from a restic repository, as a CSI snapshot or as the volume of a claim.',
   spec,
   status,
+  // An agent watches those of its node alone.
+  selectable: ['.status.node'],
   columns: [
     column('PVC Name', '.spec.volumeSnapshotMoverBackupRef.sourcePVCData.name'),
     column('VolumeSnapshotContent', '.status.volumeSnapshotContentName'),

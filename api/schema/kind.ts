@@ -13,6 +13,8 @@ export interface Kind<Spec, Status> {
   /** Absent where nobody reports anything. */
   readonly status?: Schema<Status>;
   readonly columns: readonly Column[];
+  /** Fields by which the API server itself selects (`fieldSelector`), as JSON paths: `.status.node`. Kubernetes 1.32 and later. */
+  readonly selectable?: readonly string[];
   /** On the whole object: only its name can be read there, beside spec and status. */
   readonly rules?: readonly Rule[];
 }
@@ -107,6 +109,9 @@ export function customResourceDefinition(of: Kind<unknown, unknown>): Readonly<R
           served: true,
           storage: true,
           ...(of.status === undefined ? {} : { subresources: { status: {} } }),
+          ...(of.selectable === undefined
+            ? {}
+            : { selectableFields: of.selectable.map((jsonPath) => ({ jsonPath })) }),
           additionalPrinterColumns: of.columns.map(({ priority, ...rest }) =>
             priority === 0 ? rest : { ...rest, priority },
           ),

@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
-import { DatamoverError, failureKindOf } from '../errors.ts';
+import { REASONS } from '../../api/names.ts';
+import { failureKindOf } from '../errors.ts';
 import { commandFailure, start, type Running } from '../process/spawn.ts';
+import { reasonOf, TransferFailure } from './reasons.ts';
 
 /** A transfer as a process of its own: the `datamover` command with `--json`. */
 export interface TransferRequest {
@@ -15,8 +17,9 @@ export interface TransferRequest {
   /** Resident bytes at which the transfer is ended, so that it does not take the agent or the node with it. */
   readonly memoryLimitBytes: number;
   readonly onProgress?: (progress: TransferProgress) => void;
-  /** What the reader should know though nothing failed. */
+  /** What the reader should know, whether it failed or not; told at its end. */
   readonly onNote?: (message: string) => void;
+  readonly onStart?: (pid: number) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -52,12 +55,17 @@ export async function runTransfer(request: TransferRequest): Promise<Message> {
     subject: request.subject,
     signal: AbortSignal.any(signals),
   });
+  request.onStart?.(child.pid);
   const watch = watchMemory(child, request, limit);
   try {
     const [summary, { stderr }] = await Promise.all([readLines(child, request), child.finished]);
-    for (const { message } of said(stderr, 'note')) request.onNote?.(String(message));
+    tellNotes(stderr, request);
     if (summary !== undefined) return summary;
-    throw new DatamoverError({ ...naming(request), cause: 'the transfer ended without a summary' });
+    throw new TransferFailure({
+      ...naming(request),
+      cause: 'the transfer ended without a summary',
+      reason: REASONS.error,
+    });
   } catch (error) {
     if (limit.signal.aborted) throw limit.signal.reason;
     throw explain(error, request);
@@ -111,11 +119,11 @@ function watchMemory(child: Running, request: TransferRequest, limit: AbortContr
       if (bytes <= request.memoryLimitBytes) return;
       const mib = (count: number): string => `${Math.round(count / 2 ** 20)} MiB`;
       limit.abort(
-        new DatamoverError({
+        new TransferFailure({
           ...naming(request),
           cause: `the transfer took ${mib(bytes)} of memory, its limit is ${mib(request.memoryLimitBytes)}`,
           hint: 'raise the limit of the agent; what is uploaded is used again',
-          retryable: true,
+          reason: REASONS.transferFailed,
         }),
       );
     });
@@ -132,16 +140,25 @@ async function residentBytes(pid: number): Promise<number> {
 function explain(error: unknown, request: TransferRequest): unknown {
   const failure = commandFailure(error);
   if (failure === undefined) return error;
+  tellNotes(failure.stderr, request);
   const last = said(failure.stderr, 'exit_error').at(-1);
-  if (last !== undefined)
-    return new DatamoverError({
+  if (last !== undefined) {
+    const kind = failureKindOf(failure.status);
+    const retryable = last['retryable'] === true;
+    return new TransferFailure({
       ...naming(request),
       cause: String(last['message']),
-      kind: failureKindOf(failure.status),
-      retryable: failure.status === 11,
+      kind,
+      reason: reasonOf({ kind, retryable, operation: last['operation'], store: last['store'] }),
     });
+  }
   // Killed, by the kernel for want of memory or by somebody: another attempt may end well.
-  return new DatamoverError({ ...naming(request), cause: failure, retryable: failure.status === undefined });
+  const reason = failure.status === undefined ? REASONS.transferFailed : REASONS.error;
+  return new TransferFailure({ ...naming(request), cause: failure, reason });
+}
+
+function tellNotes(stderr: string, { onNote }: TransferRequest): void {
+  for (const { message } of said(stderr, 'note')) onNote?.(String(message));
 }
 
 function naming({ operation, subject }: TransferRequest): { operation: string; subject: string } {

@@ -10,6 +10,7 @@ export interface Resumption {
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const EXIT_CODE = 130;
 const PARENT_CHECK_MS = 500;
+const ORPHAN_GRACE_MS = 15_000;
 
 /**
  * Turns the first Ctrl-C (or SIGTERM, SIGHUP) into an abort: the job puts things in order and ends with exit code 130. The
@@ -44,6 +45,8 @@ export class Interrupt {
       if (process.ppid === parent) return;
       clearInterval(watch);
       this.#stop('the end of the process that started it', notice);
+      // Nobody is left to end it by force, and another one may begin the same transfer when a lease has run out.
+      setTimeout(() => process.exit(EXIT_CODE), ORPHAN_GRACE_MS).unref();
     }, PARENT_CHECK_MS).unref();
   }
 

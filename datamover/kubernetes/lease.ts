@@ -57,8 +57,8 @@ export interface LeaseOptions {
   readonly identity: string;
   /** How long others wait after the last renewal that they saw; a whole number. */
   readonly durationSeconds: number;
-  /** Labels and owners of a lease that is made. */
-  readonly metadata?: Pick<ObjectMeta, 'labels' | 'ownerReferences'>;
+  /** Labels, annotations and owners of the lease while it is held; others that it has stay. */
+  readonly metadata?: Pick<ObjectMeta, 'labels' | 'annotations' | 'ownerReferences'>;
 }
 
 /**
@@ -144,9 +144,18 @@ export class LeaseClaim {
     const transitions = (known.spec?.leaseTransitions ?? 0) + 1;
     const taken = renewed ? {} : { acquireTime: now, leaseTransitions: transitions };
     return this.#leases.update(
-      { metadata: known.metadata, spec: { ...known.spec, ...mine, ...taken } },
+      { metadata: { ...known.metadata, ...this.#marks(known) }, spec: { ...known.spec, ...mine, ...taken } },
       { signal },
     );
+  }
+
+  #marks(known: Stored<Lease>): Pick<ObjectMeta, 'labels' | 'annotations' | 'ownerReferences'> {
+    const { labels, annotations, ownerReferences } = this.#options.metadata ?? {};
+    return {
+      ...(labels && { labels: { ...known.metadata.labels, ...labels } }),
+      ...(annotations && { annotations: { ...known.metadata.annotations, ...annotations } }),
+      ...(ownerReferences && { ownerReferences }),
+    };
   }
 }
 
