@@ -1,4 +1,6 @@
-import { readdir, readlink } from 'node:fs/promises';
+import { copyFile, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { customResourceDefinition } from '../../api/schema/kind.ts';
 import { volumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
@@ -9,6 +11,7 @@ import { makeClient, type Client, type KindClient } from './client.ts';
 import { loadConfiguration } from './configuration.ts';
 import { configMapValues, CONFIG_MAPS, secretValues, SECRETS, type ConfigMap } from './core-resources.ts';
 import type { KubernetesObject } from './object.ts';
+import { inCluster } from './service-account.ts';
 import { withCondition } from './conditions.ts';
 import { defineResource, resourceOf } from './resource.ts';
 
@@ -103,15 +106,35 @@ describePeers(KUBERNETES_PEERS, 'Kubernetes client', () => {
   test('knows no rights and no credentials from each other', async () => {
     await cluster.kubectl(['create', 'serviceaccount', 'nobody', `--namespace=${namespace}`]);
     const kubeconfig = await cluster.kubeconfigOf(namespace, 'nobody');
-    const configuration = loadConfiguration({ kubeconfig });
-    const nobody = makeClient(configuration, { fieldManager: 'tests' });
+    const nobody = makeClient(loadConfiguration({ kubeconfig }), { fieldManager: 'tests' });
     expect(await reasonOf(nobody.of(SECRETS).list({ namespace }))).toBe('forbidden');
-    configuration.kubeConfig.loadFromClusterAndUser(
-      { name: 'tests', server: cluster.server, caFile: cluster.caFile, skipTLSVerify: false },
-      { name: 'user', token: 'made-up' },
-    );
-    expect(await reasonOf(nobody.of(SECRETS).list({ namespace }))).toBe('unauthorized');
     nobody.close();
+    const folder = await mkdtemp(join(tmpdir(), 'datamover-account-'));
+    await copyFile(cluster.caFile, join(folder, 'ca.crt'));
+    await writeFile(join(folder, 'namespace'), `${namespace}\n`);
+    await writeFile(join(folder, 'token'), 'made-up');
+    const { hostname, port } = new URL(cluster.server);
+    const configuration = inCluster(
+      { KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port },
+      folder,
+    );
+    const stranger = makeClient(configuration, { fieldManager: 'tests' });
+    expect(await reasonOf(stranger.of(SECRETS).list({ namespace }))).toBe('unauthorized');
+    stranger.close();
+    const { users } = JSON.parse(await readFile(kubeconfig, 'utf8')) as {
+      users: { user: { token: string } }[];
+    };
+    await writeFile(join(folder, 'token'), users[0]?.user.token ?? '');
+    const inPod = makeClient(
+      inCluster({ KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port }, folder),
+      {
+        fieldManager: 'tests',
+      },
+    );
+    expect(inPod.namespace).toBe(namespace);
+    expect(await reasonOf(inPod.of(SECRETS).list({ namespace }))).toBe('forbidden');
+    inPod.close();
+    await rm(folder, { recursive: true });
   });
 
   test('says that nobody answers, also in good time when the server hangs', async () => {
