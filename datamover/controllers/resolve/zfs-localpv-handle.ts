@@ -26,8 +26,14 @@ export function decodeZfsSnapshotHandle(handle: string): ZfsSnapshotHandle {
 
 /** The name that `zfs` knows a snapshot by. */
 export function zfsSnapshotName(poolName: string, { volume, snapshot }: ZfsSnapshotHandle): string {
+  return `${zfsVolumeName(poolName, volume)}@${snapshot}`;
+}
+
+/** The name that `zfs` knows a volume by. */
+export function zfsVolumeName(poolName: string, volume: string): string {
   if (!POOL.test(poolName)) throw unusable('pool', poolName, 'ZFS has no pools of that name');
-  return `${poolName}/${volume}@${snapshot}`;
+  if (!NAME.test(volume)) throw unusable('handle', volume, 'it is no name of a volume');
+  return `${poolName}/${volume}`;
 }
 
 function unusable(what: string, subject: string, cause: string): DatamoverError {

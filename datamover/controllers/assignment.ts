@@ -1,0 +1,92 @@
+import { AGENT_LEASE, LEASES as LEASE_NAMES } from '../../api/names.ts';
+import type { Lease } from '../kubernetes/lease.ts';
+import { assign, type Assignment, type QueuedTransfer, type QueueLimits } from './queue.ts';
+import { isBackup, targetKey, type TransferObject } from './transfer-object.ts';
+
+/** An agent that lives, as its lease tells (K-17). */
+export interface LiveAgent {
+  readonly node: string;
+  readonly drivers: readonly string[];
+}
+
+/** The agent that a lease is of; undefined where it is another kind of lease. */
+export function agentOf({ metadata }: Lease): LiveAgent | undefined {
+  const node = metadata.annotations?.[AGENT_LEASE.node];
+  if (node === undefined || metadata.name !== LEASE_NAMES.agent(node)) return undefined;
+  const drivers = metadata.annotations?.[AGENT_LEASE.drivers] ?? '';
+  return { node, drivers: drivers.split(',').filter((driver) => driver !== '') };
+}
+
+/** The queue as it follows from the objects (K-16): what waits, what runs; what is neither is left out. */
+export function queueOf(
+  transfers: readonly TransferObject[],
+  agents: readonly LiveAgent[],
+): readonly QueuedTransfer[] {
+  return transfers.flatMap((object): QueuedTransfer[] => {
+    const state = stateOf(object, agents);
+    if (state === undefined) return [];
+    const { uid, namespace = '', creationTimestamp } = object.metadata;
+    const createdAt = Date.parse(creationTimestamp ?? '') || 0;
+    return [{ uid, namespace, createdAt, target: targetKey(object), state }];
+  });
+}
+
+function stateOf(object: TransferObject, agents: readonly LiveAgent[]): QueuedTransfer['state'] | undefined {
+  const { spec, status, metadata } = object;
+  if (status?.phase !== 'InProgress') return undefined;
+  const { node, storage, batchingStatus } = status;
+  const claimed = (status.claimedBy ?? '') !== '';
+  const assigned = status.conditions?.find(({ type }) => type === 'Assigned')?.status === 'True';
+  // Its place is taken from the assignment on until the agent has let go.
+  if (node !== undefined && (assigned || claimed)) return { is: 'running', node };
+  if (batchingStatus !== 'Queued' || spec.cancel === true || metadata.deletionTimestamp !== undefined)
+    return undefined;
+  if (storage === undefined || claimed) return undefined;
+  const notBefore = Date.parse(status.nextAttemptTimestamp ?? '') || 0;
+  return { is: 'waiting', nodes: nodesFor(storage.driver, node, agents), notBefore };
+}
+
+/** Those whose agents live and reach the storage: of a storage that belongs to a node, that one alone. */
+export function nodesFor(
+  driver: string,
+  node: string | undefined,
+  agents: readonly LiveAgent[],
+): readonly string[] {
+  return agents
+    .filter((agent) => agent.drivers.includes(driver) && (node === undefined || agent.node === node))
+    .map((agent) => agent.node);
+}
+
+/** Who goes next; with why those who wait for a node do. */
+export function planAssignments(
+  transfers: readonly TransferObject[],
+  agents: readonly LiveAgent[],
+  limits: QueueLimits,
+  now: number,
+): { readonly assignments: readonly Assignment[]; readonly homeless: readonly TransferObject[] } {
+  const queue = queueOf(transfers, agents);
+  const stranded = new Set(
+    queue.flatMap(({ uid, state }) => (state.is === 'waiting' && state.nodes.length === 0 ? [uid] : [])),
+  );
+  return {
+    assignments: assign(queue, limits, now),
+    homeless: transfers.filter(({ metadata }) => stranded.has(metadata.uid)),
+  };
+}
+
+/** When the next waiting transfer's time comes, in milliseconds from now; undefined when none waits for a time. */
+export function nextAttemptMs(transfers: readonly TransferObject[], now: number): number | undefined {
+  const times = transfers.flatMap(({ status }) => {
+    if (status?.phase !== 'InProgress' || status.batchingStatus !== 'Queued') return [];
+    const at = Date.parse(status.nextAttemptTimestamp ?? '');
+    return at > now ? [at - now] : [];
+  });
+  return times.length === 0 ? undefined : Math.min(...times);
+}
+
+/** The claim whose backup or restore it is, for metrics. */
+export function claimOf(object: TransferObject): string | undefined {
+  return isBackup(object)
+    ? object.status?.sourcePVCData?.name
+    : object.spec.volumeSnapshotMoverBackupRef.sourcePVCData.name;
+}

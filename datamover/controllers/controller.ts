@@ -1,0 +1,151 @@
+import { backupTarget, type BackupTarget } from '../../api/backup-target.ts';
+import { dataMoverClass } from '../../api/data-mover-class.ts';
+import { REASONS } from '../../api/names.ts';
+import { volumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
+import { volumeSnapshotRestore } from '../../api/volume-snapshot-restore.ts';
+import { describeCause } from '../errors.ts';
+import { isApiError } from '../kubernetes/api-error.ts';
+import type { Client } from '../kubernetes/client.ts';
+import { EventRecorder } from '../kubernetes/events.ts';
+import { Informer } from '../kubernetes/informer.ts';
+import { LEASES } from '../kubernetes/lease.ts';
+import type { KubernetesObject } from '../kubernetes/object.ts';
+import { resourceOf, type Resource } from '../kubernetes/resource.ts';
+import { runWorkers, WorkQueue, type Reconciled } from '../kubernetes/workqueue.ts';
+import { BackupFlow } from './backup-flow.ts';
+import type { Log } from './log.ts';
+import { runQueue } from './queue-pass.ts';
+import { RepositoryMaker } from './repository/opening.ts';
+import type { Site } from './resolve/storage.ts';
+import type { ControllerSettings } from './settings.ts';
+import { SurroundingsLook } from './surroundings.ts';
+import { TransferCache, transferKey } from './transfer-cache.ts';
+import { isBackup, type TransferObject } from './transfer-object.ts';
+import { TransferReconciler } from './transfer-reconciler.ts';
+
+export interface ControllerOptions {
+  /** Its writes stop when the leadership is over. */
+  readonly client: Client;
+  readonly settings: ControllerSettings;
+  /** Which process this is, for events. */
+  readonly instance: string;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** Called when the caches are filled, with what metrics are made of. */
+  readonly onReady?: (transfers: TransferCache) => void;
+}
+
+const WORKERS = 8;
+/** Changes come in crowds: the queue is looked at once for all of them. */
+const QUEUE_PAUSE_MS = 100;
+const QUEUE = 'queue';
+
+/** Runs all loops of the controller until the signal fires. Only one process of a cluster may do so at a time. */
+export async function runController(options: ControllerOptions): Promise<void> {
+  const { client, settings, log, signal } = options;
+  const site: Site = { client, settings };
+  const informerOf = <T extends KubernetesObject>(resource: Resource<T>, namespace?: string): Informer<T> =>
+    new Informer(client.of(resource), {
+      ...{ namespace, relistMs: settings.resyncInterval, signal },
+      onFailure: (error) => log.warn({ kind: resource.kind }, describeCause(error)),
+      onHandlerFailure: (error) => log.error({ kind: resource.kind }, describeCause(error)),
+    });
+  const backups = informerOf(resourceOf(volumeSnapshotBackup));
+  const restores = informerOf(resourceOf(volumeSnapshotRestore));
+  const leases = informerOf(LEASES, settings.namespace);
+  const classes = informerOf(resourceOf(dataMoverClass));
+  const protectedNamespaces = new Set([settings.namespace, ...settings.protectedNamespaces]);
+  const targets = [...protectedNamespaces].map((namespace) =>
+    informerOf(resourceOf(backupTarget), namespace),
+  );
+  const informers = [backups, restores, leases, classes, ...targets];
+  await Promise.all(informers.map(({ synced }) => synced));
+  if (signal.aborted) return;
+
+  const events = new EventRecorder({
+    ...{ client, component: 'datamover-controller', instance: options.instance },
+    onFailure: (error) => log.warn({}, `an event is lost: ${describeCause(error)}`),
+  });
+  const transfers = new TransferCache(backups, restores);
+  const others = new Set<string>();
+  const look = new SurroundingsLook({
+    ...{ site, client, leases, classes },
+    onOthers: (object, because) => {
+      if (others.has(object.metadata.uid)) return;
+      others.add(object.metadata.uid);
+      events.record(object, 'Normal', REASONS.notOurs, `left alone: ${because}`);
+    },
+  });
+  const shared = {
+    ...{ site, events, log, repositories: new RepositoryMaker() },
+    lookAround: (object: TransferObject) => look.of(object),
+    remember: (object: TransferObject) => transfers.remember(object),
+  };
+  const backupClient = client.of(resourceOf(volumeSnapshotBackup));
+  const restoreClient = client.of(resourceOf(volumeSnapshotRestore));
+  const backupLoop = new TransferReconciler({
+    ...{ ...shared, objects: backupClient, flow: new BackupFlow(site) },
+  });
+
+  const queue = new WorkQueue();
+  const places = new WorkQueue();
+  const call = (object: TransferObject): void => {
+    queue.add(transferKey(object));
+    places.addAfter(QUEUE, QUEUE_PAUSE_MS);
+  };
+  for (const informer of [backups, restores]) {
+    informer.onChange(({ type, object }) => {
+      call(object);
+      if (type === 'deleted') look.forget(object);
+    });
+  }
+  leases.onChange(({ object }) => {
+    look.observe(object);
+    places.addAfter(QUEUE, QUEUE_PAUSE_MS);
+    const transfer = object.metadata.labels?.['datamover.io/transfer'];
+    if (transfer !== undefined)
+      for (const one of transfers.list())
+        if (one.status?.transferID === transfer) queue.add(transferKey(one));
+  });
+  classes.onChange(() => {
+    for (const one of transfers.list()) if (one.status?.phase === undefined) queue.add(transferKey(one));
+  });
+  options.onReady?.(transfers);
+
+  const reconcile = async (key: string, stop: AbortSignal): Promise<Reconciled> => {
+    const object = transfers.get(key);
+    if (object === undefined) return undefined;
+    return isBackup(object) ? backupLoop.reconcile(object, stop) : undefined;
+  };
+  const onFailure = (key: string, error: unknown): void => {
+    // Somebody else wrote first: it is simply looked at again.
+    const level = isApiError(error, 'conflict') ? 'debug' : 'warn';
+    log[level]({ key }, describeCause(error));
+  };
+  await Promise.all([
+    runWorkers({ queue, workers: WORKERS, reconcile, onFailure, signal }),
+    runWorkers({
+      ...{ queue: places, workers: 1, onFailure, signal },
+      reconcile: () =>
+        runQueue({
+          ...{ settings, transfers, backups: backupClient, restores: restoreClient, log },
+          agents: () => look.agents(),
+          targetLimit: (target) =>
+            limitOf(
+              targets.flatMap((informer) => informer.list()),
+              target,
+            ),
+        }),
+    }),
+  ]);
+  await events.flush();
+  await Promise.all(informers.map(({ stopped }) => stopped));
+}
+
+/** `limits.transfers` of the BackupTarget that this key of `targetKey` stands for. */
+function limitOf(targets: readonly BackupTarget[], key: string): number | undefined {
+  const target = targets.find(
+    ({ metadata }) => `${metadata.namespace ?? ''}/target/${metadata.name ?? ''}` === key,
+  );
+  return target?.spec.limits?.transfers;
+}

@@ -1,0 +1,120 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { REASONS, type Reason } from '../../../api/names.ts';
+import { failureKindOf, type FailureKind } from '../../errors.ts';
+import { commandFailure, run } from '../../process/spawn.ts';
+import { TransferFailure } from '../failure.ts';
+import type { RepositoryAccess } from './access.ts';
+
+/** The command, compiled beside this. */
+const COMMAND = new URL('../../cli/main.js', import.meta.url).pathname;
+
+/**
+ * Runs the `datamover` command on a repository and gives what it printed, one JSON value a line. Its secrets are in the child's
+ * environment and in a file of its own; it ends with this process.
+ */
+export async function runOnRepository(
+  access: RepositoryAccess,
+  operation: string,
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<readonly unknown[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'datamover-repository-'));
+  try {
+    const ca = access.ca === undefined ? undefined : join(folder, 'ca.crt');
+    if (ca !== undefined) await writeFile(ca, access.ca ?? '', { mode: 0o600 });
+    const { stdout } = await run({
+      ...{ file: process.execPath, args: [COMMAND, '--json', ...args] },
+      ...{ operation, subject: access.repository, signal },
+      env: {
+        ...{ RESTIC_REPOSITORY: access.repository, RESTIC_PASSWORD: access.password },
+        ...{ AWS_ACCESS_KEY_ID: access.accessKeyId, AWS_SECRET_ACCESS_KEY: access.secretAccessKey },
+        ...{ AWS_SESSION_TOKEN: access.sessionToken, AWS_DEFAULT_REGION: access.region, RESTIC_CACERT: ca },
+        DATAMOVER_FOLLOW_PARENT: '1',
+      },
+    });
+    const lines = stdout.split('\n').filter((line) => line !== '');
+    return lines.map((line) => JSON.parse(line) as unknown);
+  } catch (error) {
+    throw explain(error, operation, access.repository);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const REASON_OF: Readonly<Record<FailureKind, Reason>> = {
+  failed: REASONS.storeUnavailable,
+  usage: REASONS.error,
+  incomplete: REASONS.transferFailed,
+  'no-repository': REASONS.repositoryMissing,
+  locked: REASONS.repositoryLocked,
+  'wrong-password': REASONS.wrongPassword,
+  cancelled: REASONS.canceled,
+};
+
+/** The command's own sentence, and the reason that its exit code stands for. */
+function explain(error: unknown, operation: string, subject: string): unknown {
+  const failure = commandFailure(error);
+  if (failure === undefined) return error;
+  const kind = failureKindOf(failure.status);
+  const said = failure.stderr.split('\n').flatMap((line) => messageOf(line));
+  const cause = said.at(-1) ?? failure;
+  return new TransferFailure({ operation, subject, cause, kind, reason: REASON_OF[kind] });
+}
+
+function messageOf(line: string): string[] {
+  try {
+    const { message_type: type, message } = JSON.parse(line) as Readonly<Record<string, unknown>>;
+    return type === 'exit_error' && typeof message === 'string' ? [message] : [];
+  } catch {
+    return [];
+  }
+}
+
+/**
+ * Opens repositories and makes those that are not there: by one process in the cluster, the leader, and one at a time for each
+ * place, so that two first backups of a namespace do not make two (K-18).
+ */
+export class RepositoryMaker {
+  readonly #atWork = new Map<string, Promise<void>>();
+  /** Places that were seen to open with this password; only spares looking again. */
+  readonly #known = new Map<string, string>();
+
+  /** Resolves when the repository opens with this password. `make` says what happens where there is none. */
+  async ensure(access: RepositoryAccess, make: boolean, signal: AbortSignal): Promise<void> {
+    const { repository, password } = access;
+    if (this.#known.get(repository) === password) return;
+    const before = this.#atWork.get(repository) ?? Promise.resolve();
+    const work = before.then(() => this.#open(access, make, signal));
+    const settled = work.catch(() => undefined);
+    this.#atWork.set(repository, settled);
+    try {
+      await work;
+      this.#known.set(repository, password);
+    } finally {
+      if (this.#atWork.get(repository) === settled) this.#atWork.delete(repository);
+    }
+  }
+
+  async #open(access: RepositoryAccess, make: boolean, signal: AbortSignal): Promise<void> {
+    if (this.#known.get(access.repository) === access.password) return;
+    const open = async (): Promise<void> => {
+      await runOnRepository(access, 'open repository', ['inspect', 'config'], signal);
+    };
+    try {
+      await open();
+    } catch (error) {
+      if (!make || !(error instanceof TransferFailure) || error.reason !== REASONS.repositoryMissing)
+        throw error;
+      const failure = await runOnRepository(access, 'make repository', ['init'], signal).then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      // Somebody else may have made it meanwhile: whether it opens is what counts.
+      await open().catch((again: unknown) => {
+        throw failure ?? again;
+      });
+    }
+  }
+}

@@ -1,0 +1,123 @@
+import { AGENT_LEASE, LEASES as LEASE_NAMES } from '../../api/names.ts';
+import type { DataMoverClass } from '../../api/data-mover-class.ts';
+import type { Client } from '../kubernetes/client.ts';
+import type { Informer } from '../kubernetes/informer.ts';
+import type { Stored } from '../kubernetes/object.ts';
+import { LeaseObserver, type Lease } from '../kubernetes/lease.ts';
+import { CLAIMS } from '../kubernetes/storage-resources.ts';
+import { orMissing } from '../kubernetes/api-error.ts';
+import { agentOf, type LiveAgent } from './assignment.ts';
+import { chooseMover, type MoverChoice } from './mover-class.ts';
+import { orphanedBecause } from './owner.ts';
+import { claimOfBackup } from './resolve/backup-source.ts';
+import type { Site } from './resolve/storage.ts';
+import type { Surroundings } from './transfer-plan.ts';
+import { isBackup, transferIdOfObject, type TransferObject } from './transfer-object.ts';
+
+export interface SurroundingsParts {
+  readonly site: Site;
+  readonly client: Client;
+  /** Of the mover's namespace. */
+  readonly leases: Informer<Lease>;
+  readonly classes: Informer<DataMoverClass>;
+  /** Told when an object is another mover's. */
+  readonly onOthers: (object: TransferObject, because: string) => void;
+}
+
+/** Since when something has been as it is, by this machine's steady clock. */
+interface Mark {
+  readonly as: string;
+  readonly at: number;
+}
+
+/** What plans need to know beside the object. Times are counted from when this process saw it: clocks of others are not asked. */
+export class SurroundingsLook {
+  readonly #parts: SurroundingsParts;
+  readonly #observer = new LeaseObserver();
+  readonly #unheld = new Map<string, Mark>();
+  readonly #progress = new Map<string, Mark>();
+
+  constructor(parts: SurroundingsParts) {
+    this.#parts = parts;
+  }
+
+  /** The agents that live. */
+  agents(): readonly LiveAgent[] {
+    return this.#parts.leases.list().flatMap((lease) => {
+      if (lease.metadata.labels?.[AGENT_LEASE.label] === undefined) return [];
+      const agent = agentOf(lease);
+      return agent !== undefined && this.#observer.remainingMs(lease) > 0 ? [agent] : [];
+    });
+  }
+
+  async of(object: TransferObject): Promise<Surroundings> {
+    const { status } = object;
+    const uid = object.metadata.uid;
+    const claimed = (status?.claimedBy ?? '') !== '';
+    const lease = this.#leaseOf(object);
+    const unheld = claimed && lease !== 'held';
+    const since = (marks: Map<string, Mark>, as: string): number => {
+      const known = marks.get(uid);
+      const mark = known?.as === as ? known : { as, at: performance.now() };
+      marks.set(uid, mark);
+      return performance.now() - mark.at;
+    };
+    if (!unheld) this.#unheld.delete(uid);
+    if (!claimed) this.#progress.delete(uid);
+    return {
+      ours: status?.phase !== undefined || (await this.#isOurs(object)),
+      orphaned: await orphanedBecause(this.#parts.client, object),
+      lease,
+      unheldForMs: unheld ? since(this.#unheld, status?.claimedBy ?? '') : 0,
+      stillForMs: claimed
+        ? since(this.#progress, `${status?.claimedBy ?? ''} ${String(status?.progress?.bytesDone)}`)
+        : 0,
+      agentAlive: this.agents().some(({ node }) => node === status?.node),
+    };
+  }
+
+  /** Notes that the lease was renewed: who looks seldom would take an old renewal for a new one. */
+  observe(lease: Stored<Lease>): void {
+    this.#observer.remainingMs(lease);
+  }
+
+  /** The object is no more. */
+  forget(object: TransferObject): void {
+    this.#unheld.delete(object.metadata.uid);
+    this.#progress.delete(object.metadata.uid);
+    this.#observer.forget(
+      this.#parts.site.settings.namespace,
+      LEASE_NAMES.transfer(transferIdOfObject(object)),
+    );
+  }
+
+  #leaseOf(object: TransferObject): Surroundings['lease'] {
+    const name = LEASE_NAMES.transfer(transferIdOfObject(object));
+    const lease = this.#parts.leases.get(this.#parts.site.settings.namespace, name);
+    if (lease === undefined || (lease.spec?.holderIdentity ?? '') === '') return 'free';
+    return this.#observer.remainingMs(lease) > 0 ? 'held' : 'expired';
+  }
+
+  async #isOurs(object: TransferObject): Promise<boolean> {
+    const choice = await this.#choose(object);
+    if (choice.is === 'ours') return true;
+    const because = choice.is === 'missing' ? `there is no DataMoverClass ${choice.name}` : choice.because;
+    this.#parts.onOthers(object, because);
+    return false;
+  }
+
+  async #choose(object: TransferObject): Promise<MoverChoice> {
+    const { classes, site, client } = this.#parts;
+    const all = classes.list();
+    const named = object.spec.dataMoverClass;
+    if (all.length === 0 && named === undefined) return { is: 'ours' };
+    if (named !== undefined) return chooseMover(all, named);
+    if (isBackup(object)) return chooseMover(all, undefined, (await claimOfBackup(site, object))?.metadata);
+    const { claimName } = object.spec.target ?? {};
+    const claim =
+      claimName === undefined
+        ? undefined
+        : await orMissing(client.of(CLAIMS).get(object.metadata.namespace, claimName));
+    return chooseMover(all, undefined, claim?.metadata);
+  }
+}
