@@ -28,9 +28,14 @@ export function sealBlob(
     bytes: seal(key, packed ?? plain),
     uncompressedLength: packed === undefined ? 0 : plain.length,
   };
+  // The tree of a long stream has tens of MiB: what is not needed any more goes at once.
+  if (packed !== undefined) release(packed);
   const opened = open(key, sealed.bytes);
   const again = packed === undefined ? opened : decompress(opened, 'blob', plain.length);
-  if (!equalBytes(again, plain)) {
+  if (again !== opened) release(opened);
+  const same = equalBytes(again, plain);
+  release(again);
+  if (!same) {
     throw new DatamoverError({
       operation: 'store blob',
       cause: 'it did not come back from compression and encryption as it was',

@@ -11,7 +11,7 @@ import {
 import { decodeConfig, encodeConfig, newConfig } from './config.ts';
 import { parseDocument } from './document.ts';
 import { digest, fromBytes, isId, sha256, toBytes } from './id.ts';
-import { decodeNodeName, decodeTree, encodeTree, fileNode, folderNode } from './tree.ts';
+import { decodeNodeName, decodeTree, encodeFileTree, encodeTree, fileNode, folderNode } from './tree.ts';
 import { decodeSnapshot, encodeSnapshot, rewriteSnapshot, type Snapshot } from './snapshot.ts';
 import { compareTimes, epochMilliseconds, parseTime } from './time.ts';
 import { decodeUnpacked, encodeUnpacked } from './unpacked.ts';
@@ -252,6 +252,12 @@ describe('trees', () => {
   test('F-22 the same content gives the same blob, in whatever order it came', () => {
     const [a, b] = [fileNode('a', 5, [ID]), fileNode('b', 6, [OTHER])];
     expect(encodeTree([a, b])).toEqual(encodeTree([b, a]));
+    for (const count of [0, 1, 2, 5000]) {
+      const ids = Array.from({ length: count }, (_, i) => sha256(Buffer.from(String(i))));
+      const raw = ids.map((id) => Buffer.from(id, 'hex'));
+      const expected = encodeTree([fileNode('send', count * 3, ids)]);
+      expect(Buffer.compare(encodeFileTree('send', count * 3, raw), expected)).toBe(0);
+    }
   });
 
   test('come back', () => {

@@ -9,7 +9,7 @@ import {
   type SaveOptions,
   type StreamInput,
 } from '../repository/saver/saver.ts';
-import { decodeTree, encodeTree, fileNode, folderNode, type TreeNode } from '../repository/tree.ts';
+import { decodeTree, encodeFileTree, encodeTree, folderNode, type TreeNode } from '../repository/tree.ts';
 import type { Id } from '../repository/types.ts';
 import type { ChainGuids, StreamFacts } from '../volumes/zfs/stream-facts.ts';
 import { ContentList } from './content-list.ts';
@@ -75,7 +75,7 @@ export async function saveChain(
   if (kept >= LONGEST_CHAIN) throw tooLong(base);
   if (base !== undefined && kept > 0) await checkWhole(repository, base, kept, options.signal);
   const name = streamFolder(kept, facts.guid);
-  const file = await session.saveTree(encodeTree([fileNode(STREAM_FILE, bytes, content.ids())]));
+  const file = await session.saveTree(encodeFileTree(STREAM_FILE, bytes, content));
   const folders = [...(base?.folders.slice(0, kept) ?? []), folderNode(name, file)];
   const streams = base?.streams.slice(0, kept) ?? [];
   return {

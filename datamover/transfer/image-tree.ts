@@ -1,6 +1,6 @@
 import { CELL_BYTES, type CellRun } from '../repository/saver/saver.ts';
 import { sha256, toBytes } from '../repository/id.ts';
-import { encodeTree, fileNode, folderNode, type TreeNode } from '../repository/tree.ts';
+import { encodeFileTree, encodeTree, folderNode, type TreeNode } from '../repository/tree.ts';
 import type { Id } from '../repository/types.ts';
 import { ContentList } from './content-list.ts';
 import { CELLS_PER_SEGMENT, SEGMENT_BYTES, SEGMENT_FILE, segmentName } from './layout.ts';
@@ -101,13 +101,13 @@ export class ImageTree {
 
   async #saveSegment(segment: number, content: ContentList): Promise<Id> {
     const bytes = Math.min(SEGMENT_BYTES, this.#imageBytes - segment * SEGMENT_BYTES);
-    return this.#save(encodeTree([fileNode(SEGMENT_FILE, bytes, content.ids())]));
+    return this.#save(encodeFileTree(SEGMENT_FILE, bytes, content));
   }
 
   /** A segment of holes. The image's last cell may be short: whoever plans the reading always has it read. */
   #holes(segment: number): ContentList {
     const cells = Math.min(CELLS_PER_SEGMENT, this.#cells - segment * CELLS_PER_SEGMENT);
-    const content = new ContentList(cells);
+    const content = new ContentList();
     content.fill(this.#zeroCell, cells);
     return content;
   }

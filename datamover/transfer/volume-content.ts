@@ -1,5 +1,5 @@
+import { createHash } from 'node:crypto';
 import type { BackupSession } from '../repository/backup-session.ts';
-import { sha256 } from '../repository/id.ts';
 import type { Repository } from '../repository/repository.ts';
 import {
   CELL_BYTES,
@@ -11,7 +11,7 @@ import {
   type SaveCounters,
   type StreamInput,
 } from '../repository/saver/saver.ts';
-import { encodeTree, fileNode, folderNode, type TreeNode } from '../repository/tree.ts';
+import { encodeFileTree, encodeTree, folderNode, type TreeNode } from '../repository/tree.ts';
 import type { ReadPlan, VolumeFeed } from '../volumes/driver.ts';
 import { openImage } from '../volumes/file/source.ts';
 import type { BackupPlan, PipedSource } from './backup-plan.ts';
@@ -295,8 +295,8 @@ async function savePlainStream(
   });
   const { bytes } = await watch(save, options, started);
   // A stream that brings no identity of its own is named by its content, so equal streams share their tree.
-  const folder = streamFolder(0, sha256(content.bytes).slice(0, 16));
-  const file = await session.saveTree(encodeTree([fileNode(STREAM_FILE, bytes, content.ids())]));
+  const folder = streamFolder(0, identity(content));
+  const file = await session.saveTree(encodeFileTree(STREAM_FILE, bytes, content));
   return {
     record: {
       schema: 1,
@@ -311,6 +311,13 @@ async function savePlainStream(
     holeBytes: 0,
     keptBytes: 0,
   };
+}
+
+/** Of a stream that brings none of its own: 16 hex digits. */
+function identity(content: ContentList): string {
+  const hash = createHash('sha256');
+  for (const id of content) hash.update(id);
+  return hash.digest('hex').slice(0, 16);
 }
 
 /** Waits for the save, reporting meanwhile. */
