@@ -8,7 +8,7 @@ import { FileDriver } from '../volumes/file/driver.ts';
 import { earlierBackups, readBases, type EarlierBackup } from './base-backups.ts';
 import { readBaseImage, type BaseImage } from './fed-image.ts';
 import type { VolumeFormat, VolumeName } from './layout.ts';
-import { readChainBase, type ChainBase } from './stream-chain.ts';
+import { grownChain, readChainBase, type ChainBase } from './stream-chain.ts';
 
 export type BackupSource =
   /** A volume's snapshot on a storage. */
@@ -50,6 +50,8 @@ export interface BackupRequest {
   readonly parent?: Id | null;
   /** The only backup to build on; null for none. Without it a driver takes the newest that it can tell changes from. */
   readonly base?: Id | null;
+  /** Of a chain of streams: with so many increments the next backup is full again. 30 without it. */
+  readonly maxIncrements?: number;
   readonly compression?: Compression;
   /** How many unchanged cells of an incremental backup are compared with the source; see `sampleSize` without it. */
   readonly sample?: SampleRequest;
@@ -131,7 +133,7 @@ export async function planBackup(
 
 async function planSource(
   repository: Repository,
-  { source, base, parent }: BackupRequest,
+  { source, base, parent, maxIncrements }: BackupRequest,
   earlier: readonly EarlierBackup[],
   signal?: AbortSignal,
 ): Promise<BackupPlan['source']> {
@@ -142,7 +144,11 @@ async function planSource(
     const candidates = driver.readsWhole === true ? [] : backups;
     const bases = await readBases(repository, candidates, driver.name, volume.format, signal);
     const request = { bases, ...(mustUse !== undefined && { mustUse }) };
-    return { kind: 'driver', driver, read: await driver.planRead(volume, request, signal) };
+    const read = await driver.planRead(volume, request, signal);
+    const grown = mustUse === undefined ? await grownChain(repository, read, maxIncrements) : undefined;
+    if (grown === undefined) return { kind: 'driver', driver, read };
+    const full = await driver.planRead(volume, { bases: [] }, signal);
+    return { kind: 'driver', driver, read: { ...full, changes: { ...full.changes, because: grown } } };
   };
   if (base === null || parent === null) return planned([]);
   if (base === undefined) return planned(earlier);

@@ -92,3 +92,17 @@ function locate(repository: Repository, id: Id, path: string): BlobLocation {
     kind: 'incomplete',
   });
 }
+
+/** Neighbours that are written once go out in one piece. */
+export function piecesInOrder(packRead: PackRead): { from: number; to: number; times: number }[] {
+  const pieces: { from: number; to: number; times: number }[] = [];
+  let at = 0;
+  for (const { location, positions } of packRead.blobs) {
+    const end = at + plainLength(location);
+    const last = pieces.at(-1);
+    if (last?.times === 1 && positions.length === 1) last.to = end;
+    else pieces.push({ from: at, to: end, times: positions.length });
+    at = end;
+  }
+  return pieces;
+}

@@ -1,6 +1,6 @@
 import { DatamoverError } from '../errors.ts';
 import { loadReads } from '../repository/loader/loader.ts';
-import { plainLength, type PackRead } from '../repository/loader/read-plan.ts';
+import type { PackRead } from '../repository/loader/read-plan.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { Id } from '../repository/types.ts';
 import type { TargetPlan, TargetWishes, VolumeDriver } from '../volumes/driver.ts';
@@ -10,9 +10,10 @@ import { FullDiff } from '../volumes/rbd/full-diff.ts';
 import type { VolumeFormat, VolumeName, VolumeRecord } from './layout.ts';
 import { packSource } from './pack-source.ts';
 import type { TransferOptions } from './progress.ts';
-import { orderedReads } from './restore-reads.ts';
+import { orderedReads, piecesInOrder } from './restore-reads.ts';
 import { Tally, type RestoreSummary } from './restore-tally.ts';
 import { checkForm, chooseStream } from './stream-choice.ts';
+import { executeStreamRestore, planStreamRestore, type StreamRestorePlan } from './stream-restore.ts';
 import { loadOptions, restoreToVolume } from './volume-restore.ts';
 import { VolumeReader } from './volume-reader.ts';
 
@@ -58,7 +59,9 @@ export interface RestorePlan {
   readonly format: VolumeFormat;
   readonly totalBytes: number;
   readonly target:
-    { readonly kind: 'driver'; readonly driver: VolumeDriver; readonly plan: TargetPlan } | PipeRequest;
+    | { readonly kind: 'driver'; readonly driver: VolumeDriver; readonly plan: TargetPlan }
+    | StreamRestorePlan
+    | PipeRequest;
   readonly sparse: boolean;
   readonly verify: boolean;
   /** The number of the one stream that is restored; undefined for the whole volume. */
@@ -72,7 +75,8 @@ export async function planRestore(
 ): Promise<RestorePlan> {
   const { snapshotId, target } = request;
   const snapshot = await repository.loadSnapshot(snapshotId);
-  const { record } = await VolumeReader.open(repository, snapshotId, snapshot);
+  const volume = await VolumeReader.open(repository, snapshotId, snapshot, signal);
+  const { record } = volume;
   if (target.kind === 'stdout' && request.verify) {
     throw new DatamoverError({
       operation: 'restore',
@@ -94,17 +98,36 @@ export async function planRestore(
   checkForm(record, snapshotId, request.as);
   const stream = request.stream === undefined ? undefined : chooseStream(record, snapshotId, request.stream);
   const bytes = stream?.bytes ?? record.bytes;
+  const planned =
+    target.kind === 'stdout'
+      ? target
+      : record.format === 'stream' && target.driver.name !== 'file'
+        ? await planStreams(repository, volume, target, request, stream?.number, signal)
+        : await planVolume(target, record, bytes, request, signal);
   return {
     snapshotId,
     time: snapshot.time,
     volume: record.volume,
     format: record.format,
-    totalBytes: bytes,
+    totalBytes: planned.kind === 'streams' ? planned.bytes : bytes,
     stream: stream?.number,
-    target: target.kind === 'stdout' ? target : await planVolume(target, record, bytes, request, signal),
+    target: planned,
     sparse: request.sparse ?? true,
     verify: request.verify ?? false,
   };
+}
+
+/** Streams lie as bytes in a file; any other storage has to take them for what they are. */
+async function planStreams(
+  repository: Repository,
+  volume: VolumeReader,
+  { driver, location }: Extract<RestoreTarget, { kind: 'driver' }>,
+  { snapshotId, force = false, wishes }: RestoreRequest,
+  stream: number | undefined,
+  signal?: AbortSignal,
+): Promise<StreamRestorePlan> {
+  const request = { driver, location, force, stream, ...(wishes !== undefined && { wishes }) };
+  return planStreamRestore(repository, volume, snapshotId, request, { ...(signal && { signal }) });
 }
 
 async function planVolume(
@@ -140,6 +163,7 @@ export async function executeRestore(
   try {
     if (plan.target.kind === 'stdout')
       await restoreToPipe(repository, volume, plan.stream, plan.target, tally, options);
+    else if (plan.target.kind === 'streams') await executeStreamRestore(plan.target, tally, options);
     else {
       const content = { bytes: plan.totalBytes, files: () => volume.files(plan.stream) };
       const { driver, plan: chosen } = plan.target;
@@ -178,18 +202,4 @@ async function restoreToPipe(
     },
   });
   await diff?.end();
-}
-
-/** Neighbours that are written once go out in one piece. */
-function piecesInOrder(packRead: PackRead): { from: number; to: number; times: number }[] {
-  const pieces: { from: number; to: number; times: number }[] = [];
-  let at = 0;
-  for (const { location, positions } of packRead.blobs) {
-    const end = at + plainLength(location);
-    const last = pieces.at(-1);
-    if (last?.times === 1 && positions.length === 1) last.to = end;
-    else pieces.push({ from: at, to: end, times: positions.length });
-    at = end;
-  }
-  return pieces;
 }

@@ -2,6 +2,7 @@ import { DatamoverError } from '../errors.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { TreeNode } from '../repository/tree.ts';
 import type { Id } from '../repository/types.ts';
+import type { ReadPlan } from '../volumes/driver.ts';
 import type { StreamFacts } from '../volumes/zfs/stream-facts.ts';
 import type { StreamRecord, VolumeRecord } from './layout.ts';
 import { VolumeReader } from './volume-reader.ts';
@@ -24,6 +25,24 @@ export interface ChainBase {
 
 /** `/streams` has names of four digits. */
 export const LONGEST_CHAIN = 10_000;
+
+/** A restore receives one stream after the other; a month of daily backups is a chain that still restores in good time. */
+const DEFAULT_INCREMENTS = 30;
+
+/**
+ * Why a chain is not to grow any more: then the newest snapshot is sent in full. What is known of its content is not stored
+ * again, and each backup keeps the chain that it has. Undefined while the base's chain may grow, and where there is none.
+ */
+export async function grownChain(
+  repository: Repository,
+  { source, base }: Pick<ReadPlan, 'source' | 'base'>,
+  maxIncrements = DEFAULT_INCREMENTS,
+): Promise<string | undefined> {
+  if (source.format !== 'stream' || base === undefined) return undefined;
+  const increments = (await readChainBase(repository, base.snapshotId)).streams.length - 1;
+  if (increments < maxIncrements) return undefined;
+  return `the chain of backup ${base.snapshotId.slice(0, 8)} has ${increments} increments, and a new one begins with ${maxIncrements}`;
+}
 
 /** What a backup offers to an increment. */
 export async function readChainBase(repository: Repository, id: Id): Promise<ChainBase> {

@@ -182,7 +182,9 @@ export function readTests(opened: () => DriverSite): void {
         await driver.keepBase(plan);
         await driver.keepBase(plan);
         const again = await planned(driver, location, { bases: [asBase(second), asBase(first)] });
-        expect((await backUp(driver, again, STRANGE, second)).content.equals(expected)).toBe(true);
+        // Of the very snapshot: some storages tell that nothing changed, others build on the one before.
+        const base = again.base?.snapshotId === FIRST ? first : second;
+        expect((await backUp(driver, again, STRANGE, base)).content.equals(expected)).toBe(true);
       },
       PATIENCE,
     );
@@ -216,7 +218,7 @@ export function readTests(opened: () => DriverSite): void {
     test(
       'takes away what a killed transfer held, and nothing of one that lives',
       async () => {
-        const { volume, driver } = await filled(8 + 2);
+        const { volume, driver } = await filled(12);
         const location = await volume.snapshot('one');
         const before = sorted(await opened().list());
         const holder = await start({

@@ -31,6 +31,9 @@ export interface VolumeDriver<Read extends ReadPlan = ReadPlan, Target extends T
   /** Makes the target, or opens the one that is there. */
   openTarget(plan: Target, signal?: AbortSignal): Promise<VolumeTarget>;
 
+  /** Where chains of send streams are received; undefined of a storage that has none. */
+  readonly streams?: StreamReceiver;
+
   /**
    * Takes away what killed transfers of ours left behind on this volume: holds, helper images. Gives a line for each; what a
    * transfer that lives still uses stays.
@@ -183,4 +186,43 @@ export interface VolumeTarget {
   close(): Promise<void>;
   /** Instead of `close`: half a volume must not look like a whole one. */
   discard(): Promise<void>;
+}
+
+/**
+ * A storage that receives send streams. It needs a way of its own beside `planTarget`: streams are no bytes at positions, the
+ * storage applies them one after the other, knows itself how far it came when it was interrupted, and goes on from there.
+ */
+export interface StreamReceiver<Plan extends StreamTargetPlan = StreamTargetPlan> {
+  /** Looks at the target and says which streams it still needs. Throws a refusal. */
+  plan(location: string, need: StreamNeed, signal?: AbortSignal): Promise<Plan>;
+  /** Receives them. What was received stays after a failure, and the next plan goes on with it. `onBytes`: handed over since the last call. */
+  receive(plan: Plan, onBytes: (bytes: number) => void, signal?: AbortSignal): Promise<void>;
+}
+
+/** One of the streams that a volume is received from, in their order. Guids are decimal. */
+export interface StoredStream {
+  readonly guid: string;
+  /** Undefined of a full stream. */
+  readonly fromGuid?: string;
+  readonly bytes: number;
+  /** The stream's bytes from its beginning, each time it is asked. */
+  open(signal?: AbortSignal): AsyncIterable<Uint8Array>;
+}
+
+export interface StreamNeed {
+  /** A full stream and its increments, in their order. */
+  readonly streams: readonly StoredStream[];
+  /** What the backup recorded of the volume; unchecked. */
+  readonly record?: unknown;
+  /** Write over a volume that is there and has no snapshots. */
+  readonly force?: boolean;
+  readonly wishes?: TargetWishes;
+}
+
+export interface StreamTargetPlan {
+  readonly location: string;
+  /** `resume`: some of it was received before. */
+  readonly action: 'create' | 'overwrite' | 'resume';
+  /** What is left to receive. */
+  readonly streams: readonly StoredStream[];
 }

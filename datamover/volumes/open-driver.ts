@@ -3,16 +3,14 @@ import type { DriverName, VolumeDriver } from './driver.ts';
 import { FileDriver } from './file/driver.ts';
 import type { RbdConnection } from './rbd/command.ts';
 import { RbdDriver } from './rbd/driver.ts';
+import { ZfsDriver, type ZfsOptions } from './zfs/driver.ts';
+
+export type { ZfsOptions } from './zfs/driver.ts';
 
 /** How storages are reached and read. Printable: keys and passwords are in files that are named here. */
 export interface StorageOptions {
   readonly ceph?: RbdConnection;
   readonly zfs?: ZfsOptions;
-}
-
-export interface ZfsOptions {
-  /** Sends blocks as they are on the disk (`zfs send -w`): encrypted data stays encrypted, and the backup is a stream. */
-  readonly raw?: boolean;
 }
 
 /** A volume on a storage: the driver, and the volume's name in the storage's own spelling. */
@@ -31,6 +29,7 @@ interface Scheme {
 const SCHEMES: Readonly<Partial<Record<DriverName, Scheme>>> = {
   file: { form: 'file:PATH', open: () => new FileDriver() },
   rbd: { form: 'rbd:POOL/IMAGE[@SNAP]', open: ({ ceph = {} }) => new RbdDriver(ceph) },
+  zfs: { form: 'zfs:POOL/VOLUME[@SNAPSHOT]', open: ({ zfs = {} }) => new ZfsDriver(zfs) },
 };
 
 /**

@@ -29,7 +29,9 @@ export class ThreadGroup {
     onMessage: (message: Exclude<Message, Failed>) => void,
   ): Worker {
     // The young generation is where buffers' handles die: a small one is collected often and keeps RSS low.
-    const thread = new Worker(script, { workerData, resourceLimits: { maxYoungGenerationSizeMb: 2 } });
+    const resourceLimits = { maxYoungGenerationSizeMb: 2 };
+    // A producer that the thread starts sees what this module sees, also where a test runner gives it an environment of its own.
+    const thread = new Worker(script, { workerData, resourceLimits, env: process.env });
     thread.on('message', (message: Message | Failed) => {
       if (isFailed(message)) {
         this.fail(new DatamoverError({ operation: message.operation, cause: message.cause }));

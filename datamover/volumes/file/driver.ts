@@ -1,17 +1,9 @@
-import { open, realpath, stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { DatamoverError } from '../../errors.ts';
-import type {
-  ByteRange,
-  HeldRead,
-  RangeContent,
-  ReadPlan,
-  ReadRequest,
-  SourceVolume,
-  TargetNeed,
-  VolumeDriver,
-} from '../driver.ts';
+import type { HeldRead, ReadPlan, ReadRequest, SourceVolume, TargetNeed, VolumeDriver } from '../driver.ts';
 import { checkWishes } from '../wishes.ts';
 import { holdCopy, removeStaleCopies } from './copy.ts';
+import { readRanges } from './ranges.ts';
 import { isInUse, openImage } from './source.ts';
 import { FileTarget, planFileTarget, type FileTargetPlan } from './target.ts';
 
@@ -94,22 +86,5 @@ export class FileDriver implements VolumeDriver<FileRead, FileTargetPlan> {
   async cleanUp(location: string): Promise<string[]> {
     const removed = await removeStaleCopies(await realpath(location).catch(() => location));
     return removed.map((path) => `removed ${path}, which a backup that was killed had made`);
-  }
-}
-
-async function* readRanges(
-  path: string,
-  ranges: readonly ByteRange[],
-  signal?: AbortSignal,
-): AsyncGenerator<RangeContent> {
-  const file = await open(path, 'r');
-  try {
-    for (const { offset, length } of ranges) {
-      signal?.throwIfAborted();
-      const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, offset);
-      yield { offset, bytes: buffer.subarray(0, bytesRead) };
-    }
-  } finally {
-    await file.close();
   }
 }

@@ -53,6 +53,8 @@ const ASKED = [
     'encryption',
     'keystatus',
     'origin',
+    'mounted',
+    'readonly',
     'receive_resume_token',
     RESTORING,
     ...KEPT_PROPERTIES,

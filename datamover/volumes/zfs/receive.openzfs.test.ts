@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { describePeer } from '../../../e2e/servers/describe-peers.ts';
 import { startOpenZfs, type OpenZfs } from '../../../e2e/servers/openzfs.ts';
 import { run, start } from '../../process/spawn.ts';
-import { planReceive, receiveStreams, type StoredStream } from './receive.ts';
+import type { StoredStream } from '../driver.ts';
+import { planReceive, receiveStreams } from './receive.ts';
 import { guidOf, sent, stored, useZfs } from './testing/sending.ts';
 
 /** Files of many sizes, holes, links and attributes; then changes to them. */
@@ -71,7 +72,10 @@ describePeer('openzfs', 'receiving stored streams', () => {
       quota: { value: '1073741824', source: 'local' },
     };
     const plan = await planReceive(target, { streams, record: { properties, referencedBytes: 1_000_000 } });
-    expect(plan).toMatchObject({ dataset: target, properties: { recordsize: '32768', quota: '1073741824' } });
+    expect(plan).toMatchObject({
+      location: target,
+      properties: { recordsize: '32768', quota: '1073741824' },
+    });
     let handedOver = 0;
     await receiveStreams(plan, (count) => (handedOver += count));
     expect(handedOver).toBe(bytes[0]!.length + bytes[1]!.length);

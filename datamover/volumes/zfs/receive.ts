@@ -2,80 +2,52 @@ import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { DatamoverError, describeCause } from '../../errors.ts';
+import type { StoredStream, StreamNeed, StreamTargetPlan } from '../driver.ts';
+import { checkWishes } from '../wishes.ts';
 import { runZfs } from './command.ts';
-import { findDataset, listMoments, number, text } from './inspect.ts';
+import { findDataset, listMoments, number, text, type Dataset } from './inspect.ts';
 import { parentOf, parseDataset } from './name.ts';
-import { carried } from './properties.ts';
+import { carried, CARRIED, checkProperties } from './properties.ts';
+import { fieldOf } from './record-facts.ts';
 import { readResumeToken, type ResumePoint } from './resume-token.ts';
 import { resumedStream } from './resumed-stream.ts';
 
-/** One of the streams that a dataset is received from, in their order. Guids are decimal. */
-export interface StoredStream {
-  readonly guid: string;
-  /** Undefined of a full stream. */
-  readonly fromGuid?: string;
-  readonly bytes: number;
-  /** The stream's bytes from its beginning, each time it is asked. */
-  open(signal?: AbortSignal): AsyncIterable<Uint8Array>;
-}
-
-export interface ReceiveNeed {
-  /** A full stream and its increments, in their order. */
-  readonly streams: readonly StoredStream[];
-  /** What the backup recorded of the dataset; unchecked. */
-  readonly record?: unknown;
-  /** Properties of the new dataset, over those of the backup. */
-  readonly properties?: Readonly<Record<string, string>>;
-}
-
-export interface ReceivePlan {
-  readonly dataset: string;
-  /** What is left to receive: nothing where all snapshots are there. */
-  readonly streams: readonly StoredStream[];
-  /** Where the first of them goes on that was interrupted. */
+export interface ReceivePlan extends StreamTargetPlan {
+  /** Where the first of the streams goes on that was interrupted. */
   readonly resume?: ResumePoint;
+  /** To set: at the beginning, or at the end where they are about room. */
   readonly properties: Readonly<Record<string, string>>;
 }
 
 const OPERATION = 'restore to ZFS dataset';
-/** What somebody may have set on a dataset and wants to have again. */
-const CARRIED = [
-  ...[
-    'recordsize',
-    'compression',
-    'checksum',
-    'copies',
-    'dedup',
-    'xattr',
-    'acltype',
-    'atime',
-    'quota',
-    'refquota',
-  ],
-  ...['reservation', 'refreservation', 'logbias', 'primarycache', 'sync', 'snapdev'],
-];
 /** How long a receive that was killed may take to end. */
 const SETTLING_MS = 30_000;
 const POLL_MS = 100;
 /** Room may be needed at once, or may be short, for these: they are set when all is received. */
+const RESERVED = ['reservation', 'refreservation'];
 const LAST = ['quota', 'refquota', 'reservation', 'refreservation'];
 
 /**
  * Says which streams a dataset still needs: none of it is there yet, or a restore of the same streams was interrupted (their
- * snapshots tell, and the resume token of a partial one). Anything else there is refused, as is a pool without room.
+ * snapshots tell, and the resume token of a partial one). Anything else there is refused, as is a pool without room; with
+ * `force` an unmounted dataset without snapshots loses what it has, and keeps its properties (zfs-localpv makes such ones).
  */
 export async function planReceive(
   location: string,
-  need: ReceiveNeed,
+  need: StreamNeed,
   signal?: AbortSignal,
 ): Promise<ReceivePlan> {
   const dataset = parseDataset(location);
-  const properties = { ...carried(fieldOf(need.record, 'properties'), CARRIED), ...need.properties };
+  checkWishes(dataset, need.wishes, ['thick', 'properties'], 'a ZFS dataset that is received');
+  checkProperties(dataset, need.wishes?.properties);
   const there = await findDataset(dataset, OPERATION, signal);
   if (there === undefined) {
-    await checkRoom(dataset, need.record, signal);
-    return { dataset, streams: need.streams, properties };
+    await checkRoom(dataset, parentOf(dataset), need.record, signal);
+    const properties = propertiesOf(dataset, need);
+    return { location: dataset, action: 'create', streams: need.streams, properties };
   }
+  const { force = false, wishes } = need;
+  const properties = force ? { ...wishes?.properties } : propertiesOf(dataset, need);
   const snapshots = (await listMoments(dataset, signal)).filter(({ kind }) => kind === 'snapshot');
   const known = need.streams.findLastIndex(({ guid }) =>
     snapshots.some((snapshot) => snapshot.guid === guid),
@@ -91,18 +63,45 @@ export async function planReceive(
   }
   const token = text(there.properties, 'receive_resume_token');
   if (token === undefined) {
-    if (known < 0) throw refusal(dataset, 'it exists', 'name a dataset that is not there yet');
-    return { dataset, streams, properties };
+    if (known >= 0) return { location: dataset, action: 'resume', streams, properties };
+    if (!force) throw refusal(dataset, 'it exists', 'name a dataset that is not there yet, or use --force');
+    checkUnused(there);
+    await checkRoom(dataset, dataset, need.record, signal);
+    return { location: dataset, action: 'overwrite', streams, properties };
   }
   const resume = readResumeToken(token);
   if (streams[0]?.guid === resume.toGuid && streams[0].fromGuid === resume.fromGuid) {
-    return { dataset, streams, resume, properties };
+    return { location: dataset, action: 'resume', streams, resume, properties };
   }
   throw refusal(
     dataset,
     `an interrupted receive of another stream (guid ${resume.toGuid}) waits there`,
     `go on with that one, or give it up: zfs receive -A ${dataset}`,
   );
+}
+
+/** Of the backup, if they had been set, and of the wishes over them. */
+function propertiesOf(dataset: string, { record, wishes }: StreamNeed): Record<string, string> {
+  const thick = wishes?.thick;
+  const isVolume = fieldOf(record, 'type') === 'volume';
+  if (thick === true && !isVolume) {
+    throw refusal(
+      dataset,
+      'a filesystem has no size that could be reserved',
+      'use --property reservation=BYTES',
+    );
+  }
+  const names = CARRIED.filter((name) => thick !== false || !RESERVED.includes(name));
+  return {
+    ...carried(fieldOf(record, 'properties'), names),
+    ...(thick === true && { refreservation: 'auto' }),
+    ...wishes?.properties,
+  };
+}
+
+function checkUnused({ name, properties }: Dataset): void {
+  if (text(properties, 'mounted') === 'yes')
+    throw refusal(name, 'it is mounted', `stop what uses it: zfs unmount ${name}`);
 }
 
 /**
@@ -114,7 +113,7 @@ export async function receiveStreams(
   onBytes: (bytes: number) => void = () => undefined,
   signal?: AbortSignal,
 ): Promise<void> {
-  const { dataset, properties } = plan;
+  const { location: dataset, properties } = plan;
   for (const [index, stream] of plan.streams.entries()) {
     const resume = index === 0 ? plan.resume : undefined;
     if (resume === undefined) await receive(plan, stream, undefined, onBytes, signal);
@@ -131,13 +130,15 @@ export async function receiveStreams(
 }
 
 async function receive(
-  { dataset, properties }: ReceivePlan,
+  { location: dataset, action, properties }: ReceivePlan,
   stream: StoredStream,
   resume: ResumePoint | undefined,
   onBytes: (bytes: number) => void,
   signal?: AbortSignal,
 ): Promise<void> {
   const isNew = stream.fromGuid === undefined && resume === undefined;
+  // A full stream takes the place of what is there.
+  const isOver = isNew && action === 'overwrite';
   const first = Object.entries(isNew ? properties : {}).filter(([name]) => !LAST.includes(name));
   const settings = first.flatMap(([name, value]) => ['-o', `${name}=${value}`]);
   const whole = stream.open(signal);
@@ -146,7 +147,7 @@ async function receive(
   await runZfs({
     operation: OPERATION,
     subject: dataset,
-    args: ['receive', '-s', '-u', ...settings, dataset],
+    args: ['receive', '-s', '-u', ...(isOver ? ['-F'] : []), ...settings, dataset],
     input,
     ...(signal !== undefined && { signal }),
   }).finally(() => input.destroy());
@@ -169,7 +170,7 @@ async function goOn(
       await receive(plan, stream, place, onBytes, signal);
       return;
     } catch (error) {
-      const now = await placeOf(plan.dataset);
+      const now = await placeOf(plan.location);
       const moved = now?.toGuid === place.toGuid && !isDeepStrictEqual(now, place);
       if (now === undefined || Date.now() > deadline || !(moved || describeCause(error).includes('busy')))
         throw error;
@@ -195,28 +196,25 @@ async function* counted(
   }
 }
 
-/** What the newest snapshot took where it came from is the least that it needs. */
-async function checkRoom(dataset: string, record: unknown, signal?: AbortSignal): Promise<void> {
-  const parentName = parentOf(dataset);
-  if (parentName === undefined)
+/** What the newest snapshot took where it came from is the least that it needs; `place` is where that much must be available. */
+async function checkRoom(
+  dataset: string,
+  place: string | undefined,
+  record: unknown,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (place === undefined)
     throw refusal(dataset, 'it is a pool', `name a dataset in it: ${dataset}/restored`);
-  const parent = await findDataset(parentName, OPERATION, signal);
-  if (parent === undefined)
-    throw refusal(dataset, `there is no ${parentName}`, `zfs create -p ${parentName}`);
-  const available = number(parent.properties, 'available') ?? Infinity;
+  const there = await findDataset(place, OPERATION, signal);
+  if (there === undefined) throw refusal(dataset, `there is no ${place}`, `zfs create -p ${place}`);
+  const available = number(there.properties, 'available') ?? Infinity;
   const needed = fieldOf(record, 'referencedBytes');
   if (typeof needed !== 'number' || needed <= available) return;
   throw refusal(
     dataset,
-    `the backup took ${needed} bytes, and ${parentName} has ${available} available`,
+    `the backup took ${needed} bytes, and ${place} has ${available} available`,
     'free space, raise the quota, or choose another pool',
   );
-}
-
-function fieldOf(record: unknown, name: string): unknown {
-  return typeof record === 'object' && record !== null
-    ? (record as Partial<Record<string, unknown>>)[name]
-    : undefined;
 }
 
 function refusal(subject: string, cause: string, hint: string): DatamoverError {

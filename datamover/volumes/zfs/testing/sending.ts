@@ -1,7 +1,7 @@
 import { buffer } from 'node:stream/consumers';
 import { start } from '../../../process/spawn.ts';
 import type { OpenZfs } from '../../../../e2e/servers/openzfs.ts';
-import type { StoredStream } from '../receive.ts';
+import type { StoredStream } from '../../driver.ts';
 
 /** Lets code under test call `zfs`, as it does on a machine that has it: the proxies are on this process's PATH from here on. */
 export function useZfs(zfs: OpenZfs): void {

@@ -1,0 +1,293 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describePeer } from '../../../e2e/servers/describe-peers.ts';
+import { startOpenZfs, type OpenZfs } from '../../../e2e/servers/openzfs.ts';
+import { MemoryStore } from '../../store/memory.ts';
+import type { Repository } from '../../repository/repository.ts';
+import { backUp, newRepository, reopen, restoreTo } from '../../transfer/testing/volumes.ts';
+import type { BackupRequest } from '../../transfer/backup-plan.ts';
+import type { BackupSummary } from '../../transfer/backup.ts';
+import type { RestoreRequest } from '../../transfer/restore.ts';
+import { ZfsDriver } from './driver.ts';
+import { VmDevices } from './testing/vm-devices.ts';
+import { useZfs } from './testing/sending.ts';
+
+const MIB = 1 << 20;
+
+describePeer('openzfs', 'the ZFS driver: volumes', () => {
+  let zfs: OpenZfs;
+  let devices: VmDevices;
+  let driver: ZfsDriver;
+  let home: string;
+  let folder: string;
+  let store: MemoryStore;
+  let repository: Repository;
+
+  beforeAll(async () => {
+    zfs = await startOpenZfs();
+    useZfs(zfs);
+    devices = await VmDevices.start(zfs);
+    driver = new ZfsDriver({ devices });
+    home = `${zfs.pool}/driver-test`;
+    await zfs.zfs('create', home);
+    folder = await mkdtemp(join(tmpdir(), 'datamover-zfs-'));
+    store = new MemoryStore();
+    repository = await newRepository(store);
+  }, 120_000);
+
+  afterAll(async () => {
+    await devices.stop();
+    await zfs.zfs('destroy', '-R', home);
+    await zfs.stop();
+    await rm(folder, { recursive: true, force: true });
+  }, 120_000);
+
+  const shell = async (script: string): Promise<string> => (await zfs.run('sh', '-ec', script)).stdout;
+  /** Each backup opens the repository anew, as another process would. */
+  const back = async (location: string, request: Partial<BackupRequest> = {}): Promise<BackupSummary> => {
+    repository = await reopen(store);
+    return backUp(repository, { kind: 'driver', driver, location }, { sample: { cells: 1 }, ...request });
+  };
+  const hashOf = async (zvol: string): Promise<string> =>
+    (await zfs.run('sha256sum', await zfs.device(zvol))).stdout.slice(0, 64);
+  const imageOf = async (summary: BackupSummary): Promise<string> => {
+    const path = join(folder, 'image');
+    await restoreTo(repository, summary, path, { force: true });
+    return createHash('sha256')
+      .update(await readFile(path))
+      .digest('hex');
+  };
+  const to = (location: string): Partial<RestoreRequest> => ({
+    target: { kind: 'driver', driver, location },
+    verify: true,
+  });
+  const property = async (name: string, ...names: string[]): Promise<string[]> =>
+    (await zfs.zfs('get', '-Hpo', 'value', names.join(','), name)).trim().split('\n');
+  /** Holds of ours, and clones. */
+  const traces = async (): Promise<string> =>
+    shell(
+      `zfs list -Ho name -t all -r ${home} | grep -e datamover-read || true; zfs list -Ho name -t snapshot -r ${home} | xargs zfs holds -H`,
+    );
+
+  test('a volume, its increment, and back onto a new volume of the same kind', async () => {
+    const vol = `${home}/vol`;
+    await zfs.zfs('create', '-s', '-o', 'compression=zstd', '-b', '8k', '-V', '16M', vol);
+    const device = await zfs.device(vol);
+    await shell(`dd if=/dev/urandom of=${device} bs=64k count=60 seek=30 conv=fsync; zfs snapshot ${vol}@a`);
+    const first = await back(`${vol}@a`);
+    expect(first.read?.changes).toEqual({
+      mechanism: 'allocated-extents',
+      because: 'the volume has no backup yet',
+    });
+    const one = await hashOf(vol);
+    expect(await imageOf(first)).toBe(one);
+    await shell(
+      `dd if=/dev/urandom of=${device} bs=4k count=3 seek=1000 conv=fsync; dd if=/dev/zero of=${device} bs=64k count=9 seek=40 conv=fsync; zfs snapshot ${vol}@b`,
+    );
+    const second = await back(`${vol}@b`, { sample: { cells: 4 } });
+    expect(second.read?.changes).toEqual({ mechanism: 'zfs-send-increment' });
+    expect(second.readBytes).toBeLessThan(100_000);
+    expect(await imageOf(second)).toBe(await hashOf(vol));
+    expect(await imageOf(first)).toBe(one);
+    // What the next backup builds on is there, and nothing else of ours.
+    expect(await shell(`zfs list -Ho name -t bookmark -r ${vol} | grep -c '#datamover-'`)).toBe('2\n');
+    expect(await traces()).toBe('');
+
+    const restored = `${home}/restored`;
+    await restoreTo(repository, second, '', to(restored));
+    expect(await hashOf(restored)).toBe(await hashOf(vol));
+    const names = ['volblocksize', 'compression', 'refreservation', 'volsize', 'datamover.io:restoring'];
+    expect(await property(restored, ...names)).toEqual(['8192', 'zstd', '0', String(16 * MIB), '-']);
+  }, 120_000);
+
+  test('the base is a bookmark where its snapshot is gone, and everything where that is gone, too', async () => {
+    const vol = `${home}/base`;
+    await zfs.zfs('create', '-s', '-V', '8M', vol);
+    const device = await zfs.device(vol);
+    const write = (seek: number, snapshot: string): Promise<string> =>
+      shell(
+        `dd if=/dev/urandom of=${device} bs=16k count=4 seek=${seek} conv=fsync; zfs snapshot ${vol}@${snapshot}`,
+      );
+    const volume = { namespace: 'shop', name: 'base' };
+    await write(1, 'a');
+    const first = await back(`${vol}@a`, { volume });
+    await write(100, 'b');
+    await zfs.zfs('destroy', `${vol}@a`);
+    const second = await back(`${vol}@b`, { volume });
+    expect(second.read).toMatchObject({
+      base: first.snapshotId,
+      changes: { mechanism: 'zfs-send-increment' },
+    });
+    expect(await imageOf(second)).toBe(await hashOf(vol));
+    await write(200, 'c');
+    await shell(`zfs destroy ${vol}@b; zfs list -Ho name -t bookmark -r ${vol} | xargs -n 1 zfs destroy`);
+    const third = await back(`${vol}@c`, { volume });
+    expect(third.read?.changes.mechanism).toBe('allocated-extents');
+    expect(third.read?.changes.because).toMatch(/is gone, and no bookmark of it is left/);
+    expect(await imageOf(third)).toBe(await hashOf(vol));
+    await expect(back(`${vol}@c`, { volume, base: first.snapshotId! })).rejects.toThrow(
+      /ZFS cannot tell what changed since backup/,
+    );
+  }, 120_000);
+
+  test('a volume that was rolled back builds on the older backup', async () => {
+    const vol = `${home}/rolled`;
+    await zfs.zfs('create', '-s', '-V', '8M', vol);
+    const device = await zfs.device(vol);
+    const write = (seek: number): Promise<string> =>
+      shell(`dd if=/dev/urandom of=${device} bs=16k count=4 seek=${seek} conv=fsync`);
+    const volume = { namespace: 'shop', name: 'rolled' };
+    await write(1);
+    await zfs.zfs('snapshot', `${vol}@a`);
+    const first = await back(`${vol}@a`, { volume });
+    await write(30);
+    await zfs.zfs('snapshot', `${vol}@b`);
+    await back(`${vol}@b`, { volume });
+    await zfs.zfs('rollback', '-r', `${vol}@a`);
+    await write(50);
+    // The same name again, and another snapshot.
+    await zfs.zfs('snapshot', `${vol}@b`);
+    const third = await back(`${vol}@b`, { volume });
+    expect(third.read).toMatchObject({
+      base: first.snapshotId,
+      changes: { mechanism: 'zfs-send-increment' },
+    });
+    expect(await imageOf(third)).toBe(await hashOf(vol));
+  }, 120_000);
+
+  test('a snapshot cannot be destroyed while it is sent, nor its base; what a killed backup held is let go', async () => {
+    const vol = `${home}/held`;
+    await zfs.zfs('create', '-s', '-V', '8M', vol);
+    const device = await zfs.device(vol);
+    await shell(
+      `zfs snapshot ${vol}@a; dd if=/dev/urandom of=${device} bs=64k count=2 conv=fsync; zfs snapshot ${vol}@b`,
+    );
+    const guid = (await property(`${vol}@a`, 'guid'))[0]!;
+    const bases = [{ snapshotId: 'ab'.repeat(32), bytes: 8 * MIB, record: { guid } }];
+    const source = await driver.identify(`${vol}@b`);
+    expect(source).toMatchObject({
+      format: 'image',
+      bytes: 8 * MIB,
+      record: { type: 'volume', thick: false },
+    });
+    const plan = await driver.planRead(source, { bases });
+    expect(plan.estimateBytes).toBeGreaterThan(128 * 1024);
+    const held = await driver.hold(plan);
+    for (const snapshot of ['a', 'b']) {
+      await expect(zfs.zfs('destroy', `${vol}@${snapshot}`)).rejects.toThrow(/being held/);
+    }
+    expect(held.feed).toMatchObject({ kind: 'zvol-send', increment: true });
+    const ranges = [
+      { offset: 0, length: 65536 },
+      { offset: 4 * MIB, length: 4096 },
+    ];
+    const read: Buffer[] = [];
+    for await (const { bytes } of held.readRanges!(ranges)) read.push(Buffer.from(bytes));
+    const first = await zfs.run('sh', '-c', `dd if=${device} bs=64k count=1 | sha256sum`);
+    expect(createHash('sha256').update(read[0]!).digest('hex')).toBe(first.stdout.slice(0, 64));
+    expect(read[1]!.equals(Buffer.alloc(4096))).toBe(true);
+    await held.release();
+    expect(await traces()).toBe('');
+    // Somebody makes another snapshot of the same name between plan and hold.
+    await shell(`zfs destroy ${vol}@b; zfs snapshot ${vol}@b`);
+    await expect(driver.hold(plan)).rejects.toThrow(/another one than when the backup was planned/);
+    expect(await traces()).toBe('');
+    const dead = `datamover:0123456789abcdef-1-1-1:1:00000000`;
+    await shell(`zfs hold ${dead} ${vol}@b; zfs hold mine ${vol}@a`);
+    const reader = 'datamover.io:reading=0123456789abcdef-1-1-1:1';
+    await zfs.zfs('clone', '-o', reader, `${vol}@a`, `${home}/datamover-read-00`);
+    const said = await driver.cleanUp(`${vol}@b`);
+    expect(said.join('\n')).toMatch(/released .*held@b, .*\n.*destroyed .*datamover-read-00/s);
+    expect(await traces()).toMatch(/^\S+@a\tmine\t.*\n$/);
+    await zfs.zfs('release', 'mine', `${vol}@a`);
+  }, 120_000);
+
+  test('targets: thick or thin, wished blocks, larger taken, smaller and full refused, half a volume never left', async () => {
+    const small = `${zfs.smallPool}/driver-test`;
+    await zfs.zfs('create', small);
+    const need = { bytes: 16 * MIB, force: false };
+    const fresh = await driver.planTarget(`${home}/thick`, {
+      ...need,
+      wishes: { thick: true, volblocksize: 65536, properties: { compression: 'off', 'my:note': 'x y' } },
+    });
+    expect(fresh).toMatchObject({ action: 'create', thick: true, volblocksize: 65536, bytes: 16 * MIB });
+    const target = await driver.openTarget(fresh);
+    expect(target.startsAsZeros).toBe(true);
+    await target.write(MIB, Buffer.alloc(MIB, 'x'));
+    await expect(driver.planTarget(`${home}/thick`, need)).rejects.toThrow(/another restore is at work/);
+    await target.finish();
+    await target.close();
+    const [block, reserved, compression, note] = await property(
+      `${home}/thick`,
+      ...['volblocksize', 'refreservation', 'compression', 'my:note'],
+    );
+    expect([block, compression, note]).toEqual(['65536', 'off', 'x y']);
+    expect(Number(reserved)).toBeGreaterThan(16 * MIB);
+
+    await expect(driver.planTarget(`${home}/thick`, need)).rejects.toThrow(/exists and has 16777216 bytes/);
+    const over = { ...need, bytes: 8 * MIB, force: true };
+    const again = await driver.openTarget(await driver.planTarget(`${home}/thick`, over));
+    // All that was there is discarded.
+    expect(again.startsAsZeros).toBe(true);
+    await again.finish();
+    await again.discard();
+    const zeros = createHash('sha256')
+      .update(Buffer.alloc(16 * MIB))
+      .digest('hex');
+    expect(await hashOf(`${home}/thick`)).toBe(zeros);
+    await expect(driver.planTarget(`${home}/thick`, { ...over, bytes: 32 * MIB })).rejects.toThrow(
+      /has 16777216 bytes, the image 33554432/,
+    );
+    const large = { ...need, bytes: 500 * MIB };
+    await expect(driver.planTarget(`${small}/full`, { ...large, wishes: { thick: true } })).rejects.toThrow(
+      /a thick volume reserves its 524288000 bytes, and small\/driver-test has \d+ available/,
+    );
+    const exact = Number((await property(small, 'available'))[0]);
+    const bytes = Math.floor(exact / MIB) * MIB;
+    const tight = await driver.planTarget(`${small}/tight`, { ...need, bytes, wishes: { thick: true } });
+    await expect(driver.openTarget(tight)).rejects.toThrow(/no room for a thick volume/);
+    const thin = await driver.planTarget(`${small}/thin`, large);
+    const discarded = await driver.openTarget(thin);
+    await discarded.discard();
+    expect(await shell(`zfs list -Ho name -r ${small}`)).toBe(`${small}\n`);
+    await expect(driver.planTarget(`${small}/x/y`, need)).rejects.toThrow(
+      /there is no small\/driver-test\/x/,
+    );
+    await expect(driver.planTarget(zfs.pool, { ...need, force: true })).rejects.toThrow(/it is a filesystem/);
+    await expect(driver.planTarget(`${home}/new`, { ...need, wishes: { objectBytes: 1 } })).rejects.toThrow(
+      /means nothing to a ZFS volume/,
+    );
+    await expect(
+      driver.planTarget(`${home}/new`, { ...need, wishes: { properties: { volsize: '1' } } }),
+    ).rejects.toThrow(/cannot be wished for/);
+    // A restore that was killed: its half is known for what it is.
+    await zfs.zfs(
+      'create',
+      '-s',
+      '-o',
+      'datamover.io:restoring=0123456789abcdef-1-1-1:1',
+      '-V',
+      '8M',
+      `${home}/half`,
+    );
+    expect(await driver.planTarget(`${home}/half`, need)).toMatchObject({ action: 'create', replaces: true });
+    expect(await driver.cleanUp(`${home}/half`)).toEqual([expect.stringMatching(/half made/)]);
+    expect(await driver.cleanUp(`${home}/half`)).toEqual([]);
+    await zfs.zfs('destroy', small);
+  }, 120_000);
+
+  test('a volume in use is refused', async () => {
+    const vol = `${home}/used`;
+    await zfs.zfs('create', '-s', '-V', '16M', vol);
+    const device = await zfs.device(vol);
+    await shell(`mke2fs -q ${device} 2>/dev/null; mkdir -p /tmp/used; mount -t ext4 ${device} /tmp/used`);
+    const plan = await driver.planTarget(vol, { bytes: 16 * MIB, force: true });
+    await expect(driver.openTarget(plan)).rejects.toThrow(/busy/);
+    await shell('umount /tmp/used');
+    await (await driver.openTarget(plan)).discard();
+    expect(await shell(`zfs list -Ho name ${vol}`)).toBe(`${vol}\n`);
+  }, 120_000);
+});

@@ -1,0 +1,79 @@
+import type {
+  HeldRead,
+  ReadRequest,
+  SourceVolume,
+  StreamReceiver,
+  TargetNeed,
+  VolumeDriver,
+  VolumeTarget,
+} from '../driver.ts';
+import { keepBookmark } from './bookmarks.ts';
+import { cleanUpVolume } from './clean-up.ts';
+import { LocalDevices, type ZvolDevices } from './devices.ts';
+import { holdSend } from './held-send.ts';
+import { listMoments } from './inspect.ts';
+import { planSend, type ZfsRead } from './read-plan.ts';
+import { planReceive, receiveStreams, type ReceivePlan } from './receive.ts';
+import { identifySnapshot, type ZfsSource } from './source.ts';
+import { planZvol, type ZvolPlan } from './zvol-plan.ts';
+import { openZvol } from './zvol-target.ts';
+
+export interface ZfsOptions {
+  /** Encrypted volumes are sent as they lie on disk (`zfs send -w`) and kept as streams; no key is needed then. */
+  readonly raw?: boolean;
+  /** Where block devices of volumes are opened; in this machine's /dev/zvol without it. */
+  readonly devices?: ZvolDevices;
+}
+
+/**
+ * OpenZFS through its `zfs` command. Volumes are images: `zfs send` is taken apart; filesystems, and raw sends, are streams that
+ * are kept as they are. Increments are told exactly, from a snapshot or the bookmark of one that is gone.
+ */
+export class ZfsDriver implements VolumeDriver<ZfsRead, ZvolPlan> {
+  readonly name = 'zfs';
+  readonly streams: StreamReceiver<ReceivePlan> = { plan: planReceive, receive: receiveStreams };
+  readonly #raw: boolean;
+  readonly #devices: ZvolDevices;
+
+  constructor({ raw = false, devices = new LocalDevices() }: ZfsOptions = {}) {
+    this.#raw = raw;
+    this.#devices = devices;
+  }
+
+  async identify(location: string, signal?: AbortSignal): Promise<ZfsSource> {
+    return identifySnapshot(location, this.#raw, signal);
+  }
+
+  async planRead(source: SourceVolume, request: ReadRequest, signal?: AbortSignal): Promise<ZfsRead> {
+    return planSend(await this.#known(source, signal), request, signal);
+  }
+
+  async hold(plan: ZfsRead, signal?: AbortSignal): Promise<HeldRead> {
+    return holdSend(plan, this.#devices, signal);
+  }
+
+  async keepBase({ source: { dataset, location, record } }: ZfsRead): Promise<void> {
+    await keepBookmark(dataset, location, record.guid, await listMoments(dataset));
+  }
+
+  async planTarget(location: string, need: TargetNeed, signal?: AbortSignal): Promise<ZvolPlan> {
+    return planZvol(location, need, signal);
+  }
+
+  async openTarget(plan: ZvolPlan, signal?: AbortSignal): Promise<VolumeTarget> {
+    return openZvol(plan, this.#devices, signal);
+  }
+
+  async cleanUp(location: string, signal?: AbortSignal): Promise<string[]> {
+    return cleanUpVolume(location, signal);
+  }
+
+  /** What identify gave; looked at again where it came another way. */
+  async #known(source: SourceVolume, signal?: AbortSignal): Promise<ZfsSource> {
+    return isZfsSource(source) ? source : identifySnapshot(source.location, this.#raw, signal);
+  }
+}
+
+function isZfsSource(source: SourceVolume): source is ZfsSource {
+  return 'dataset' in source && source.driver === 'zfs';
+}

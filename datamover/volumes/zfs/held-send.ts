@@ -1,0 +1,86 @@
+import { DatamoverError } from '../../errors.ts';
+import type { HeldRead, VolumeFeed } from '../driver.ts';
+import type { ZvolDevices } from './devices.ts';
+import { holdSnapshots, releaseSnapshots } from './holds.ts';
+import { listMoments } from './inspect.ts';
+import { commandFor, type SendFrom, type ZfsRead } from './read-plan.ts';
+import { readThroughClone } from './read-clone.ts';
+
+/** Holds the snapshot, and the one that the increment is sent from, until they are released. */
+export async function holdSend(plan: ZfsRead, devices: ZvolDevices, signal?: AbortSignal): Promise<HeldRead> {
+  const { source } = plan;
+  const { from, tag, held } = await holdBoth(plan, signal);
+  return {
+    feed: feedOf(plan, from),
+    ...(source.format === 'image' && {
+      readRanges: (ranges, until) =>
+        readThroughClone({ dataset: source.dataset, snapshot: source.location }, ranges, devices, until),
+    }),
+    release: () => releaseSnapshots(tag, held),
+  };
+}
+
+function feedOf({ source }: ZfsRead, from: SendFrom | undefined): VolumeFeed {
+  const command = commandFor(source, from);
+  if (source.format === 'stream') return { kind: 'zfs-stream', command };
+  return { kind: 'zvol-send', command, increment: from !== undefined };
+}
+
+async function holdBoth(
+  { source, from }: ZfsRead,
+  signal?: AbortSignal,
+): Promise<{ from: SendFrom | undefined; tag: string; held: readonly string[] }> {
+  let base = from;
+  for (;;) {
+    // A bookmark cannot be held: `zfs send` has read all of it before its first byte.
+    const held = [source.location, ...(base?.kind === 'snapshot' ? [base.name] : [])];
+    const tag = await holdSnapshots(held, signal).catch(async (error: unknown) => {
+      // Destroyed since it was looked at; a bookmark of it may be left.
+      const bookmark = await bookmarkOf(source.dataset, base);
+      if (bookmark === undefined) throw error;
+      base = bookmark;
+      return undefined;
+    });
+    if (tag === undefined) continue;
+    try {
+      await checkGuids({ source, ...(base && { from: base }) }, signal);
+      return { from: base, tag, held };
+    } catch (error) {
+      await releaseSnapshots(tag, held);
+      throw error;
+    }
+  }
+}
+
+async function bookmarkOf(dataset: string, from: SendFrom | undefined): Promise<SendFrom | undefined> {
+  if (from?.kind !== 'snapshot') return undefined;
+  const moments = await listMoments(dataset).catch(() => []);
+  const same = moments.filter(({ guid }) => guid === from.guid);
+  return same.some(({ kind }) => kind === 'snapshot') ? undefined : same[0];
+}
+
+/** Names are used again: what is held must be what was planned. */
+async function checkGuids(
+  { source, from }: Pick<ZfsRead, 'source' | 'from'>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const moments = await listMoments(source.dataset, signal);
+  const expected = [
+    { name: source.location, guid: source.record.guid },
+    ...(from === undefined ? [] : [{ name: from.name, guid: from.guid }]),
+  ];
+  for (const { name, guid } of expected) {
+    const found = moments.find((moment) => moment.name === name);
+    if (found?.guid === guid) continue;
+    throw new DatamoverError({
+      operation: 'hold ZFS snapshot',
+      subject: name,
+      cause:
+        found === undefined
+          ? 'it is gone since the backup was planned'
+          : `it is another one than when the backup was planned (guid ${found.guid} instead of ${guid})`,
+      hint: 'run the backup again',
+      retryable: true,
+    });
+  }
+}
