@@ -19,6 +19,8 @@ export interface DaemonCommand extends Command {
   readonly patience?: number;
   /** Where what it writes to stdout is kept; in memory, the end of it, without a file. */
   readonly logFile?: string;
+  /** Its log goes to stderr: taken together with stdout. */
+  readonly logsToStderr?: boolean;
 }
 
 const POLL_MS = 50;
@@ -28,11 +30,13 @@ const POLL_MS = 50;
  * the server with it (PR_SET_PDEATHSIG, through setpriv of util-linux).
  */
 export async function startDaemon(command: DaemonCommand): Promise<Daemon> {
-  const { ready, patience, logFile, ...rest } = command;
+  const { ready, patience, logFile, logsToStderr = false, ...rest } = command;
+  // A pipe of its own for stderr would end at 64 KiB.
+  const joined = logsToStderr ? ['/bin/sh', '-c', 'exec "$@" 2>&1', 'sh'] : [];
   const running = await start({
     ...rest,
     file: 'setpriv',
-    args: ['--pdeathsig', 'KILL', '--', command.file, ...command.args],
+    args: ['--pdeathsig', 'KILL', '--', ...joined, command.file, ...command.args],
     subject: command.subject ?? command.file,
   });
   const said: string[] = [];

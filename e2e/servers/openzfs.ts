@@ -55,6 +55,8 @@ export interface OpenZfs extends OpenZfsEndpoint {
 export interface OpenZfsOptions {
   /** A machine of one's own, which the caller must stop; without it the one of this test run. */
   readonly own?: boolean;
+  /** Of one's own machine, in MiB; 1024 without it. More is wanted where our programs run inside. */
+  readonly memory?: number;
 }
 
 const POOLS = { tank: 8192, small: 160 } as const;
@@ -69,7 +71,7 @@ const DEVICE_PATIENCE_MS = 60_000;
 /** A machine with empty pools; throws when it was not built (see `describePeer`). */
 export async function startOpenZfs(options: OpenZfsOptions = {}): Promise<OpenZfs> {
   const shared = options.own === true ? undefined : await sharedServer('openzfs', false);
-  return withCommands(shared ?? (await bootOpenZfs()));
+  return withCommands(shared ?? (await bootOpenZfs(options.memory)));
 }
 
 type Machine = OpenZfsEndpoint & Pick<OpenZfs, 'stop'>;
@@ -98,7 +100,7 @@ function withCommands(machine: Machine): OpenZfs {
 }
 
 /** For the keeper: the machine as plain values. A boot takes about 4 s of an idle machine. Everything of it is in memory: half a gibibyte, and what the pools hold. */
-export async function bootOpenZfs(): Promise<Machine> {
+export async function bootOpenZfs(memory = 1024): Promise<Machine> {
   const proxy = requirePeer('openzfs').file;
   const home = await scratchDirectory('openzfs');
   const port = await freePorts(1);
@@ -138,7 +140,7 @@ export async function bootOpenZfs(): Promise<Machine> {
     daemons.push(
       await startDaemon({
         file: 'qemu-system-x86_64',
-        args: emulation({ folder: dirname(dirname(proxy)), home, port, share, console }),
+        args: emulation({ folder: dirname(dirname(proxy)), home, port, share, console, memory }),
         patience: BOOT_PATIENCE_MS,
         ready: async () => (await readFile(console, 'utf8')).includes('agent listens'),
       }),
@@ -177,13 +179,14 @@ interface Emulation {
   readonly port: number;
   readonly share: string;
   readonly console: string;
+  readonly memory: number;
 }
 
 /**
  * Emulated (TCG), since test machines rarely allow KVM and stock kernels do not boot under each of its kinds. Its network
  * reaches nothing, and one loopback port of this machine leads to its agent. It ends rather than reboots.
  */
-function emulation({ folder, home, port, share, console }: Emulation): string[] {
+function emulation({ folder, home, port, share, console, memory }: Emulation): string[] {
   const disks = Object.keys(POOLS).flatMap((name) => [
     '-drive',
     `if=none,id=${name},file=${join(home, 'disks', name)},format=raw,cache=unsafe,aio=threads,discard=unmap`,
@@ -191,8 +194,8 @@ function emulation({ folder, home, port, share, console }: Emulation): string[] 
   ]);
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-monitor', 'none', '-no-reboot'],
-    ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', '1024'],
-    ...['-object', 'memory-backend-memfd,id=memory,size=1024M,share=on', '-numa', 'node,memdev=memory'],
+    ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', String(memory)],
+    ...['-object', `memory-backend-memfd,id=memory,size=${memory}M,share=on`, '-numa', 'node,memdev=memory'],
     ...['-kernel', join(folder, 'vmlinuz'), '-initrd', join(folder, 'initramfs')],
     '-append',
     'console=ttyS0 panic=-1 edd=off quiet mitigations=off nokaslr random.trust_cpu=on vm.share',

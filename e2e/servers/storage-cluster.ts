@@ -22,6 +22,11 @@ export const ZFS_STORAGE_PEERS = [...STORAGE_PEERS, 'openzfs'] as const satisfie
 /** The nodes of such a cluster: objects alone, without kubelets. */
 export const NODES = ['node-a', 'node-b'] as const;
 
+export interface StorageClusterOptions {
+  /** The nodes that zfs-localpv runs on; all without it. */
+  readonly zfsNodes?: readonly string[];
+}
+
 export interface StorageCluster extends OwnCluster {
   readonly snapshotController: Restartable;
 }
@@ -30,11 +35,12 @@ export interface StorageCluster extends OwnCluster {
  * A cluster of one's own with two nodes and the real snapshot-controller. Storage is added to it: `addRbdStorage(cluster, ceph)`,
  * `addZfsStorage(cluster, machine)`; stop those before it.
  */
-export async function startStorageCluster(): Promise<StorageCluster> {
+export async function startStorageCluster(options: StorageClusterOptions = {}): Promise<StorageCluster> {
+  const { zfsNodes = NODES } = options;
   const cluster = await startOwnCluster();
   try {
     await cluster.installSnapshotCrds();
-    await cluster.apply(...NODES.flatMap(nodeObjects));
+    await cluster.apply(...NODES.flatMap((name) => nodeObjects(name, zfsNodes.includes(name))));
     const snapshotController = await startSnapshotController(cluster);
     const stop = async (): Promise<void> => {
       await snapshotController.kill();
@@ -47,11 +53,11 @@ export async function startStorageCluster(): Promise<StorageCluster> {
   }
 }
 
-function nodeObjects(name: string): object[] {
+function nodeObjects(name: string, zfs: boolean): object[] {
   const labels = { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux', [OPENEBS.nodeId]: name };
   const drivers = [
     { name: RBD_DRIVER, nodeID: name, topologyKeys: [] },
-    { name: OPENEBS_ZFS_DRIVER, nodeID: name, topologyKeys: [OPENEBS.nodeId] },
+    ...(zfs ? [{ name: OPENEBS_ZFS_DRIVER, nodeID: name, topologyKeys: [OPENEBS.nodeId] }] : []),
   ];
   return [
     { apiVersion: 'v1', kind: 'Node', metadata: { name, labels } },

@@ -14,7 +14,7 @@ import type { OpenZfs } from './openzfs.ts';
 import { scratchDirectory } from './scratch.ts';
 import { NODES } from './storage-cluster.ts';
 
-/** OpenEBS zfs-localpv in a cluster. All nodes have the same pool, which in truth is one. */
+/** OpenEBS zfs-localpv in a cluster. Nodes that run it have the same pool, which in truth is one. */
 export interface ZfsStorage {
   readonly driver: typeof OPENEBS_ZFS_DRIVER;
   /** StorageClasses of zvols: with immediate binding, and with WaitForFirstConsumer. */

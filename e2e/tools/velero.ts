@@ -10,7 +10,11 @@ export async function installVelero(): Promise<Installed> {
     module: 'velero',
     packages: [`${VELERO}/cmd/velero`],
     versionOf: VELERO,
-    stamps: (pinned) => ({ [`${VELERO}/pkg/buildinfo.Version`]: pinned }),
+    stamps: (pinned) => ({
+      [`${VELERO}/pkg/buildinfo.Version`]: pinned,
+      // A second server of metrics, which no flag moves: two Veleros on one machine would want the same port, on all its addresses.
+      'sigs.k8s.io/controller-runtime/pkg/metrics/server.DefaultBindAddress': '127.0.0.1:0',
+    }),
   });
   return { file: join(folder, 'velero'), version };
 }
