@@ -1,4 +1,4 @@
-import { actions } from './actions/table.ts';
+import { actions, offeredActions } from './actions/table.ts';
 import { runPlugin } from './run.ts';
 
-runPlugin(actions);
+runPlugin(actions, offeredActions);

@@ -1,5 +1,6 @@
+import type { Server } from '@grpc/grpc-js';
 import type { RegisteredAction } from './actions/contract.ts';
-import { registerActions } from './actions/wire/register.ts';
+import { registerActions, type Offer } from './actions/wire/register.ts';
 import { readArguments } from './goplugin/arguments.ts';
 import { BY_HAND, readHost } from './goplugin/handshake.ts';
 import { captureConsole, createLog, type Log } from './goplugin/log.ts';
@@ -7,8 +8,8 @@ import { serve } from './goplugin/serve.ts';
 import { install } from './install.ts';
 
 /** An executable with these actions: Velero starts it, an init container has it copy itself, a person gets a sentence. */
-export function runPlugin(actions: readonly RegisteredAction[]): void {
-  run(actions).catch((error: unknown) => {
+export function runPlugin(actions: readonly RegisteredAction[], offer?: Offer): void {
+  run(actions, offer).catch((error: unknown) => {
     process.stderr.write(
       `velero-plugin-datamover: ${error instanceof Error ? error.message : String(error)}\n`,
     );
@@ -16,7 +17,7 @@ export function runPlugin(actions: readonly RegisteredAction[]): void {
   });
 }
 
-async function run(actions: readonly RegisteredAction[]): Promise<void> {
+async function run(actions: readonly RegisteredAction[], offer?: Offer): Promise<void> {
   const given = readArguments(process.argv.slice(2));
   const host = readHost(process.env);
   if (host === undefined) {
@@ -36,7 +37,8 @@ async function run(actions: readonly RegisteredAction[]): Promise<void> {
   const { features, kubeconfig } = given;
   const veleroNamespace = given.namespace ?? process.env['VELERO_NAMESPACE'] ?? 'velero';
   const site = { log, features, kubeconfig, veleroNamespace };
-  await serve({ host, log, register: (server) => registerActions(server, actions, site, process.execPath) });
+  const register = (server: Server): void => registerActions(server, actions, site, process.execPath, offer);
+  await serve({ host, log, register });
 }
 
 /** A bug must not leave a process that answers half of its calls: the host starts a new one for the next call. */

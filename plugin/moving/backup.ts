@@ -88,7 +88,6 @@ export function secretOf(
 
 async function classOf(client: KubernetesClient, namespace: string, snapshot: string): Promise<ClassChoice> {
   const classes = (await client.list(RESOURCES.dataMoverClass, undefined)) ?? [];
-  if (classes.length === 0) return { choice: 'everything' };
   return chooseClass(classes, await claimOf(client, namespace, snapshot));
 }
 
