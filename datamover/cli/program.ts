@@ -22,6 +22,7 @@ const VERBS: readonly (readonly [name: string, summary: string, load: () => Prom
   ['cleanup', 'take away what killed transfers left on a storage', () => import('./verbs/cleanup.ts')],
   ['repair', 'rebuild a lost or damaged index', () => import('./verbs/repair.ts')],
   ['unlock', 'remove locks that nobody holds any more', () => import('./verbs/unlock.ts')],
+  ['controller', 'lead transfers of a Kubernetes cluster', () => import('./verbs/controller.ts')],
   ['agent', 'carry transfers on a Kubernetes node', () => import('./verbs/agent.ts')],
   ['version', 'print the version', () => import('./verbs/version.ts')],
 ];

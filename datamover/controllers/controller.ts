@@ -14,6 +14,7 @@ import { resourceOf, type Resource } from '../kubernetes/resource.ts';
 import { runWorkers, WorkQueue, type Reconciled } from '../kubernetes/workqueue.ts';
 import { BackupFlow } from './backup-flow.ts';
 import type { Log } from './log.ts';
+import { RestoreFlow } from './restore/restore-flow.ts';
 import { runQueue } from './queue-pass.ts';
 import { RepositoryMaker } from './repository/opening.ts';
 import type { Site } from './resolve/storage.ts';
@@ -86,6 +87,11 @@ export async function runController(options: ControllerOptions): Promise<void> {
   const backupLoop = new TransferReconciler({
     ...{ ...shared, objects: backupClient, flow: new BackupFlow(site) },
   });
+  const restoreSite = { ...site, settings: { ...settings, snapshotTimeout: settings.volumeTimeout } };
+  const restoreLoop = new TransferReconciler({
+    ...{ ...shared, site: restoreSite, objects: restoreClient },
+    flow: new RestoreFlow(restoreSite, () => look.agents()),
+  });
 
   const queue = new WorkQueue();
   const places = new WorkQueue();
@@ -115,7 +121,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
   const reconcile = async (key: string, stop: AbortSignal): Promise<Reconciled> => {
     const object = transfers.get(key);
     if (object === undefined) return undefined;
-    return isBackup(object) ? backupLoop.reconcile(object, stop) : undefined;
+    return isBackup(object) ? backupLoop.reconcile(object, stop) : restoreLoop.reconcile(object, stop);
   };
   const onFailure = (key: string, error: unknown): void => {
     // Somebody else wrote first: it is simply looked at again.

@@ -213,6 +213,9 @@ export class TransferReconciler<T extends TransferKind> {
       const answer = await this.#parts.flow.finish(object);
       if (isWaiting(answer)) {
         const message = this.#sentence(object, answer.because);
+        const since = viewOf(object, Date.now()).transferred?.forMs ?? 0;
+        if (since >= this.#parts.site.settings.volumeTimeout)
+          return await this.#end(object, 'Failed', REASONS.timedOut, message);
         await this.#write(object, { message }, []);
         return { againAfterMs: answer.waitMs };
       }
