@@ -4,9 +4,14 @@ import { startCeph, type CephCluster } from '../../../e2e/servers/ceph.ts';
 import { describePeers } from '../../../e2e/servers/describe-peers.ts';
 import type { BaseBackup, ReadPlan } from '../driver.ts';
 import { readFeed, type KeptBackup, type ReadVolume } from '../testing/feed.ts';
+import { MemoryStore } from '../../store/memory.ts';
+import { planBackup } from '../../transfer/backup-plan.ts';
+import type { BackupSummary } from '../../transfer/backup.ts';
+import { backUp, newRepository, reopen, VOLUME } from '../../transfer/testing/volumes.ts';
 import { RbdDriver } from './driver.ts';
 import { CsiVolume } from './testing/csi.ts';
 import { Librbd } from './testing/librbd.ts';
+import { readBackup } from './testing/run-life.ts';
 
 const MIB = 1 << 20;
 const PATIENCE = 300_000;
@@ -36,7 +41,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
   ): Promise<ReadPlan> => by.planRead(await by.identify(location), { bases });
 
   let ids = 0;
-  const backUp = async (by: RbdDriver, planned: ReadPlan, base?: KeptBackup): Promise<ReadVolume> => {
+  const readInto = async (by: RbdDriver, planned: ReadPlan, base?: KeptBackup): Promise<ReadVolume> => {
     const held = await by.hold(planned as Parameters<RbdDriver['hold']>[0]);
     try {
       const id = (ids++).toString(16).padStart(64, '0');
@@ -76,7 +81,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
       async () => {
         const volume = await filled(features);
         const snapshots = [await volume.snapshot()];
-        let last = await backUp(by(), await plan(by(), volume.location(snapshots[0] ?? '')));
+        let last = await readInto(by(), await plan(by(), volume.location(snapshots[0] ?? '')));
         const steps: ((volume: CsiVolume) => void)[] = [
           changed,
           () => undefined,
@@ -95,7 +100,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
           const planned = await plan(by(), volume.location(snapshot), [last]);
           expect(planned.changes).toEqual({ mechanism });
           expect(planned.base).toBe(last);
-          const next = await backUp(by(), planned, last);
+          const next = await readInto(by(), planned, last);
           expect(next.content.equals(volume.read(snapshot))).toBe(true);
           const most = newer ? 100_000 : 8 * MIB;
           if (i < 2) expect(next.fedBytes).toBeLessThan(most);
@@ -111,8 +116,8 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
     async () => {
       const volume = await filled();
       const [one, two] = [await volume.snapshot(), await volume.snapshot()];
-      const first = await backUp(byId(), await plan(byId(), volume.location(one)));
-      const second = await backUp(byId(), await plan(byId(), volume.location(two), [first]), first);
+      const first = await readInto(byId(), await plan(byId(), volume.location(one)));
+      const second = await readInto(byId(), await plan(byId(), volume.location(two), [first]), first);
       changed(volume);
       const three = await volume.snapshot();
       await volume.rbd('flatten', '--no-progress', `${ceph.pool}/${two}`);
@@ -128,11 +133,11 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
         base: { snapshotId: first.snapshotId },
         changes: { mechanism: 'rbd-diff-by-snap-id', because: flattened.changes.because },
       });
-      expect((await backUp(byId(), older, first)).content.equals(volume.read(three))).toBe(true);
+      expect((await readInto(byId(), older, first)).content.equals(volume.read(three))).toBe(true);
       await volume.deleteSnapshot(one);
       const gone = await plan(byId(), volume.location(three), [first]);
       expect(gone.changes.because).toMatch(/csi-snap-.*@csi-snap-.* of backup \w{8} is gone/);
-      expect((await backUp(byId(), gone)).content.equals(volume.read(three))).toBe(true);
+      expect((await readInto(byId(), gone)).content.equals(volume.read(three))).toBe(true);
       await volume.rbd('flatten', '--no-progress', `${ceph.pool}/${three}`);
       const itself = await plan(byId(), volume.location(three), [first]);
       expect(itself.changes.because).toMatch(
@@ -147,7 +152,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
     async () => {
       const volume = await filled(['layering', 'exclusive-lock']);
       const one = await volume.snapshot();
-      const first = await backUp(driver(), await plan(driver(), volume.location(one)));
+      const first = await readInto(driver(), await plan(driver(), volume.location(one)));
       changed(volume);
       const two = await volume.snapshot();
       const at = `${ceph.pool}/${volume.image}`;
@@ -159,16 +164,61 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
         mechanism: 'allocated-extents',
         because: expect.stringMatching(/the object map of snap \d+ of csi-vol-.* is invalid/) as unknown,
       });
-      expect((await backUp(driver(), late)).content.equals(volume.read(two))).toBe(true);
+      expect((await readInto(driver(), late)).content.equals(volume.read(two))).toBe(true);
       const exact = await plan(byId(), volume.location(two), [first]);
       expect(exact.changes).toEqual({ mechanism: 'rbd-diff-by-snap-id' });
-      expect((await backUp(byId(), exact, first)).content.equals(volume.read(two))).toBe(true);
+      expect((await readInto(byId(), exact, first)).content.equals(volume.read(two))).toBe(true);
       const unmapped = await filled(['layering']);
-      const base = await backUp(driver(), await plan(driver(), unmapped.location(await unmapped.snapshot())));
+      const base = await readInto(
+        driver(),
+        await plan(driver(), unmapped.location(await unmapped.snapshot())),
+      );
       const plain = await plan(driver(), unmapped.location(await unmapped.snapshot()), [base]);
       expect(plain.changes.because).toMatch(
         /^librbd does not tell changes by the ids of snaps \(since 18.2.7 it does\), and csi-vol-\S+ has no object map with fast-diff/,
       );
+    },
+    PATIENCE,
+  );
+
+  test(
+    'a rollback is not in the object maps: not used where there is a snap to go back to, found by the sample otherwise',
+    async () => {
+      const volume = await filled();
+      // What is there and was not written since the snap before: its map says so again after a rollback.
+      await volume.snapshot();
+      volume.change((image) => image.snap('mark'));
+      volume.change((image) => image.write(MIB, randomBytes(2 * MIB)));
+      const store = new MemoryStore();
+      await (await newRepository(store)).close();
+      const save = async (snapshot: string, hour: number): Promise<BackupSummary & { content: Buffer }> => {
+        const repository = await reopen(store);
+        const source = { kind: 'driver', driver: driver(), location: volume.location(snapshot) } as const;
+        const time = new Date(Date.UTC(2026, 0, 1, hour));
+        const summary = await backUp(repository, source, { time, sample: { cells: 24 } });
+        const content = await readBackup(repository, summary.snapshotId ?? '');
+        await repository.close();
+        return { ...summary, content };
+      };
+      await save(await volume.snapshot(), 0);
+      volume.change((image) => image.rollBack('mark'));
+      const two = await volume.snapshot();
+      expect((await read(two)).changes.because).toMatch(
+        /has the snap mark, and object maps do not tell of a rollback to it/,
+      );
+      volume.change((image) => image.removeSnap('mark'));
+      const saved = await save(two, 1);
+      expect(saved.content.equals(volume.read(two))).toBe(true);
+      expect(saved.warnings.join()).toMatch(/what rbd-object-map says of .* cannot be trusted/);
+
+      async function read(snapshot: string): Promise<ReadPlan> {
+        const repository = await reopen(store);
+        const source = { kind: 'driver', driver: driver(), location: volume.location(snapshot) } as const;
+        const planned = await planBackup(repository, { volume: VOLUME, source });
+        await repository.close();
+        if (planned.source.kind !== 'driver') throw new Error('no driver');
+        return planned.source.read;
+      }
     },
     PATIENCE,
   );
@@ -183,14 +233,14 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
       own.removeSnap(one);
       own.snap(one);
       own.close();
-      const first = await backUp(byId(), await plan(byId(), volume.location(one)));
+      const first = await readInto(byId(), await plan(byId(), volume.location(one)));
       changed(volume);
       const two = await volume.snapshot();
       await volume.rbd('trash', 'mv', `${ceph.pool}/${volume.image}`);
       for (const by of [byId(), driver()]) {
         const planned = await plan(by, volume.location(two), [first]);
         expect(planned.base).toBe(first);
-        expect((await backUp(by, planned, first)).content.equals(volume.read(two))).toBe(true);
+        expect((await readInto(by, planned, first)).content.equals(volume.read(two))).toBe(true);
       }
       const restored = await volume.restore(two);
       restored.change((image) => {
@@ -200,7 +250,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
       const three = await restored.snapshot();
       const other = await plan(byId(), restored.location(three), [first]);
       expect(other.changes.because).toMatch(/is of another image/);
-      const third = await backUp(byId(), other);
+      const third = await readInto(byId(), other);
       expect(third.content.equals(restored.read(three))).toBe(true);
       restored.change((image) => image.discard(0, 3 * MIB));
       const four = await restored.snapshot();
@@ -208,7 +258,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
         const planned = await plan(by, restored.location(four), [third]);
         expect(planned.changes).toEqual({ mechanism: expect.any(String) });
         expect(planned.base).toBe(third);
-        expect((await backUp(by, planned, third)).content.equals(restored.read(four))).toBe(true);
+        expect((await readInto(by, planned, third)).content.equals(restored.read(four))).toBe(true);
       }
     },
     PATIENCE,
@@ -219,7 +269,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
     async () => {
       const volume = await filled();
       const one = await volume.snapshot();
-      const first = await backUp(byId(), await plan(byId(), volume.location(one)));
+      const first = await readInto(byId(), await plan(byId(), volume.location(one)));
       changed(volume);
       const two = await volume.snapshot();
       const planned = await plan(byId(), volume.location(two), [first]);

@@ -37,25 +37,28 @@ export async function holdSnaps(
   signal?: AbortSignal,
 ): Promise<() => Promise<void>> {
   const image = withoutSnap(pinned[0].name);
-  // In this order: a snap that is found protected by one of us has its mark by then.
-  const unprotected = await Promise.all(pinned.map((snap) => isUnprotected(connection, snap, signal)));
-  const ours = new Set([...(await readMarks(connection, image, signal)).values()].flatMap(snapIdsOf));
-  const snaps = pinned
-    .filter(({ snapId }, i) => unprotected[i] === true || ours.has(snapId))
-    .map(({ name, snapId }) => ({ name, snapId }));
-  if (snaps.length === 0) return () => Promise.resolve();
   const key = `datamover.hold.${ownerName()}.${randomBytes(4).toString('hex')}`;
-  const mark: Mark = { since: Date.now(), snaps };
+  let mark: Mark = { since: Date.now(), snaps: pinned.map(({ name, snapId }) => ({ name, snapId })) };
   try {
+    // Before anything is protected: who finds it so, finds by whom.
     await writeMark(connection, image, key, mark, signal);
   } catch (error) {
     if (isRbdErrno(error, EPERM, EROFS)) return () => Promise.resolve();
     throw error;
   }
   let released: Promise<void> | undefined;
-  const release = (): Promise<void> => (released ??= letGo(connection, image, key, mark));
+  const release = (): Promise<void> => (released ??= letGo(connection, image, key, mark, 'ours'));
   try {
-    for (const { name } of snaps) await protect(connection, name, signal);
+    const taken = await Promise.all(pinned.map(({ name }) => protect(connection, name, signal)));
+    if (taken.includes(false)) {
+      const others = [...(await readMarks(connection, image, signal))].filter(([other]) => other !== key);
+      const marked = new Set(others.flatMap(([, other]) => snapIdsOf(other)));
+      mark = {
+        ...mark,
+        snaps: mark.snaps.filter(({ snapId }, i) => taken[i] === true || marked.has(snapId)),
+      };
+      await writeMark(connection, image, key, mark, signal);
+    }
   } catch (error) {
     await release();
     throw error;
@@ -72,14 +75,20 @@ export async function releaseStaleHolds(
   const released: string[] = [];
   for (const [key, mark] of await readMarks(connection, image, signal)) {
     if (!isGone(KEY.exec(key)?.[1] ?? '', mark.since)) continue;
-    await letGo(connection, image, key, mark);
+    await letGo(connection, image, key, mark, 'left behind');
     released.push(...mark.snaps.map(({ name }) => formatImageName(name)));
   }
   return released;
 }
 
 /** Never throws for what is gone already. */
-async function letGo(connection: RbdConnection, image: ImageName, key: string, mark: Mark): Promise<void> {
+async function letGo(
+  connection: RbdConnection,
+  image: ImageName,
+  key: string,
+  mark: Mark,
+  whose: 'ours' | 'left behind',
+): Promise<void> {
   try {
     // Said before the others are looked at: of two that end together at least one sees that nobody stays.
     await writeMark(connection, image, key, { ...mark, letGo: true });
@@ -87,45 +96,43 @@ async function letGo(connection: RbdConnection, image: ImageName, key: string, m
       ([other, { letGo }]) => other !== key && letGo !== true,
     );
     const needed = new Set(others.flatMap(([, other]) => snapIdsOf(other)));
-    for (const { name, snapId } of mark.snaps) {
-      if (!needed.has(snapId)) await unprotect(connection, name, snapId);
-    }
+    const free = mark.snaps.filter(({ snapId }) => !needed.has(snapId));
+    await Promise.all(
+      free.map(async (snap) => {
+        if (whose === 'ours' || (await isSame(connection, snap))) await unprotect(connection, snap.name);
+      }),
+    );
     await runRbd(connection, metaRequest('remove', image, [key]));
   } catch (error) {
     if (!isRbdErrno(error, ENOENT)) throw error;
   }
 }
 
-async function isUnprotected(
-  connection: RbdConnection,
-  { name, snapId }: PinnedSnap,
-  signal?: AbortSignal,
-): Promise<boolean> {
-  const snaps = await listSnaps(connection, name, signal);
-  return snaps.some((snap) => snap.id === snapId && snap.kind === 'user' && !snap.protected);
-}
-
-async function protect(connection: RbdConnection, name: ImageName, signal?: AbortSignal): Promise<void> {
-  const args = ['snap', 'protect', ...nameOptions(checkImageName(name))];
-  try {
-    await runRbd(connection, { operation: OPERATION, name, args, ...(signal && { signal }) });
-  } catch (error) {
-    if (!isRbdErrno(error, EBUSY)) throw error;
-  }
-}
-
-async function unprotect(connection: RbdConnection, name: ImageName, snapId: number): Promise<void> {
-  // One that was made anew under the name is not ours.
+/** While it is protected it cannot be deleted and made anew; after a long time that is not known. */
+async function isSame(connection: RbdConnection, { name, snapId }: HeldSnap): Promise<boolean> {
   const snaps = await listSnaps(connection, name).catch((error: unknown) => {
     if (isRbdErrno(error, ENOENT)) return [];
     throw error;
   });
-  const found = snaps.find((snap) => snap.kind === 'user' && snap.id === snapId);
-  if (found?.protected !== true) return;
-  const current = { ...withoutSnap(name), snap: found.name };
-  const args = ['snap', 'unprotect', ...nameOptions(checkImageName(current))];
+  return snaps.some((snap) => snap.kind === 'user' && snap.id === snapId && snap.name === name.snap);
+}
+
+/** False where it was protected already. */
+async function protect(connection: RbdConnection, name: ImageName, signal?: AbortSignal): Promise<boolean> {
+  const args = ['snap', 'protect', ...nameOptions(checkImageName(name))];
   try {
-    await runRbd(connection, { operation: 'let go snap of rbd image', name: current, args });
+    await runRbd(connection, { operation: OPERATION, name, args, ...(signal && { signal }) });
+    return true;
+  } catch (error) {
+    if (isRbdErrno(error, EBUSY)) return false;
+    throw error;
+  }
+}
+
+async function unprotect(connection: RbdConnection, name: ImageName): Promise<void> {
+  const args = ['snap', 'unprotect', ...nameOptions(checkImageName(name))];
+  try {
+    await runRbd(connection, { operation: 'let go snap of rbd image', name, args });
   } catch (error) {
     // EBUSY: it has clones of the old format by now, which need the protection.
     if (!isRbdErrno(error, ENOENT, EINVAL, EBUSY)) throw error;

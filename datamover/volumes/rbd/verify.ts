@@ -1,8 +1,8 @@
 import { DatamoverError } from '../../errors.ts';
 import type { RbdConnection } from './command.ts';
 import type { PinnedSnap } from './export-job.ts';
-import { identify, listSnaps } from './image.ts';
-import { checkImageName, formatImageName, withoutSnap } from './image-name.ts';
+import { identify, listSnaps, type RbdSnap } from './image.ts';
+import { checkImageName, formatImageName, withoutSnap, type ImageName } from './image-name.ts';
 
 /** Throws unless these snaps are there under their names, with their ids: what is read under one that goes cannot be trusted. */
 export async function verifySnaps(
@@ -10,12 +10,13 @@ export async function verifySnaps(
   pinned: readonly PinnedSnap[],
   signal?: AbortSignal,
 ): Promise<void> {
+  const looks = new Map<string, Promise<{ readonly id: string; readonly snaps: readonly RbdSnap[] }>>();
   for (const { name, imageId, snapId } of pinned) {
     const image = withoutSnap(checkImageName(name));
-    const [{ id }, snaps] = await Promise.all([
-      identify(connection, image, signal),
-      listSnaps(connection, image, signal),
-    ]);
+    const key = formatImageName(image);
+    const look = looks.get(key) ?? lookAt(connection, image, signal);
+    looks.set(key, look);
+    const { id, snaps } = await look;
     const found = snaps.find((entry) => entry.kind === 'user' && entry.name === name.snap);
     if (id === imageId && found?.id === snapId) continue;
     const cause =
@@ -26,6 +27,14 @@ export async function verifySnaps(
           : `the snap was deleted and made anew (its id was ${snapId}, now it is ${found.id})`;
     throw gone(name, cause);
   }
+}
+
+async function lookAt(connection: RbdConnection, image: ImageName, signal?: AbortSignal) {
+  const [{ id }, snaps] = await Promise.all([
+    identify(connection, image, signal),
+    listSnaps(connection, image, signal),
+  ]);
+  return { id, snaps };
 }
 
 export function gone(name: PinnedSnap['name'], cause: string): DatamoverError {

@@ -73,6 +73,11 @@ export class CsiVolume {
     await this.rbd('rm', '--no-progress', this.#at(snapshot));
   }
 
+  /** Whether volumes were made from a snapshot. */
+  async isParent(snapshot: string): Promise<boolean> {
+    return (await this.rbd('children', '--all', this.#at(snapshot))).trim() !== '';
+  }
+
   /** Where a backup finds a snapshot. */
   location(snapshot: string): string {
     return this.#at(`${snapshot}@${snapshot}`);

@@ -26,7 +26,7 @@ const places = fc.oneof(
   fc.nat(MAX_BYTES / 4096).map((page) => page * 4096),
   fc.nat(MAX_BYTES / OBJECT_BYTES).map((object) => object * OBJECT_BYTES),
 );
-const change: fc.Arbitrary<Change> = fc.oneof(
+export const change: fc.Arbitrary<Change> = fc.oneof(
   {
     weight: 8,
     arbitrary: fc.record({
