@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { FINALIZER } from '../../api/names.ts';
 import { describePeers } from '../../e2e/servers/describe-peers.ts';
+import { startMinio } from '../../e2e/servers/minio.ts';
+import { makeBucket } from '../../e2e/servers/s3-server.ts';
 import { KUBERNETES_PEERS } from '../../e2e/servers/kubernetes.ts';
 import { orMissing } from '../kubernetes/api-error.ts';
 import { SECRETS } from '../kubernetes/core-resources.ts';
@@ -13,294 +15,334 @@ import { ControllerBench, MOVER, PASSWORD, SNAPSHOT_ID, VELERO } from './testing
 
 const NODE = 'node-1';
 
-describePeers([...KUBERNETES_PEERS, 'snapshot-controller'], "the controller's part of a backup", () => {
-  let bench: ControllerBench;
-  let agent: AgentDouble;
+describePeers(
+  [...KUBERNETES_PEERS, 'snapshot-controller', 'minio'],
+  "the controller's part of a backup",
+  () => {
+    let bench: ControllerBench;
+    let agent: AgentDouble;
 
-  beforeAll(async () => {
-    bench = await ControllerBench.create();
-    agent = await bench.agent(NODE);
-    bench.start();
-  }, 180_000);
-  afterAll(async () => {
-    agent.die();
-    await bench.remove();
-  });
-
-  test('leads it from its snapshot to the end, and leaves nothing behind', async () => {
-    const { namespace, claim, content, location } = await bench.makeSnapshot();
-    const made = await bench.backUp(namespace, content);
-    const waiting = await bench.processing(made);
-    expect(waiting.metadata.finalizers).toEqual([FINALIZER]);
-    expect(waiting.status).toMatchObject({
-      ...{
-        phase: 'InProgress',
-        node: NODE,
-        attempts: 1,
-        resticrepository: `${bench.repository}/${namespace}`,
-      },
-      storage: { driver: 'zfs', location, bytes: 2 ** 30 },
-      sourcePVCData: { name: claim, size: '1Gi', storageClassName: 'zfs', accessModes: ['ReadWriteOnce'] },
-      volumeSnapshotClassName: 'zfs',
+    beforeAll(async () => {
+      bench = await ControllerBench.create();
+      agent = await bench.agent(NODE);
+      bench.start();
+    }, 180_000);
+    afterAll(async () => {
+      agent.die();
+      await bench.remove();
     });
-    expect(Object.fromEntries(await agent.secretOf(waiting))).toEqual({
-      ...{ RESTIC_REPOSITORY: `${bench.repository}/${namespace}`, RESTIC_PASSWORD: PASSWORD },
-    });
-    // K-18: it is there before the agent needs it.
-    expect(await readdir(join(bench.repository, namespace))).toContain('config');
-    await agent.claim(waiting);
-    await agent.succeed(waiting, SNAPSHOT_ID);
-    const done = await bench.ended(made, 'Completed');
-    expect(done.status).toMatchObject({ batchingStatus: 'Completed', snapshotID: SNAPSHOT_ID });
-    expect(done.status?.completionTimestamp).toMatch(/Z$/);
-    expect(done.status?.conditions?.map(({ type, status }) => `${type}=${status}`).sort()).toEqual([
-      ...['Assigned=True', 'CleanedUp=True', 'Reconciled=True', 'Resolved=True', 'Transferred=True'],
-    ]);
-    const id = done.status?.transferID ?? '';
-    expect(await orMissing(bench.client.of(SECRETS).get(MOVER, `datamover-transfer-${id}`))).toBeUndefined();
-    expect(await orMissing(bench.client.of(LEASES).get(MOVER, `datamover-transfer-${id}`))).toBeUndefined();
-    expect((await bench.eventsOf(made)).map(([reason]) => reason)).toContain('Complete');
-    // K-06
-    expect(bench.log.join('\n')).not.toContain(PASSWORD);
-  });
 
-  describe('refuses, with the reason', () => {
-    test.each([
-      ['NotAllowed', 'its VolumeSnapshot is not in namespace', 'K-01: a snapshot of another namespace', {}],
-      [
-        'NotAllowed',
-        'it is none of those that the controller may read',
-        'K-02: secrets of any other namespace',
-        { protectedNamespace: 'kube-system' },
-      ],
-      [
-        'SecretMissing',
-        'there is no such secret',
-        'a secret that is not there',
-        { resticSecretRef: { name: 'none' } },
-      ],
-      [
-        'SecretMissing',
-        'and no BackupStorageLocation other to make it from',
-        "OADP's secret without its location",
-        { resticSecretRef: { name: 'other-volsync-restic' } },
-      ],
-      [
-        'RepositoryMissing',
-        'it does not exist',
-        'a BackupTarget that is not there',
-        { resticSecretRef: undefined, backupTarget: 'none' },
-      ],
-    ])('%s: %s (%s)', async (reason, message, what, spec) => {
-      const { namespace, content } = await bench.makeSnapshot();
-      const elsewhere = what.startsWith('K-01') ? await bench.cluster.makeNamespace() : namespace;
-      const made = await bench.backUp(elsewhere, content, { spec });
-      const ended = await bench.ended(made, 'Failed');
-      expect(ended.status?.message).toContain(message);
-      expect(findCondition(ended.status?.conditions, 'Reconciled')).toMatchObject({
-        status: 'False',
-        reason,
-        message: ended.status?.message,
+    test('leads it from its snapshot to the end, and leaves nothing behind', async () => {
+      const { namespace, claim, content, location } = await bench.makeSnapshot();
+      const made = await bench.backUp(namespace, content);
+      const waiting = await bench.processing(made);
+      expect(waiting.metadata.finalizers).toEqual([FINALIZER]);
+      expect(waiting.status).toMatchObject({
+        ...{
+          phase: 'InProgress',
+          node: NODE,
+          attempts: 1,
+          resticrepository: `${bench.repository}/${namespace}`,
+        },
+        storage: { driver: 'zfs', location, bytes: 2 ** 30 },
+        sourcePVCData: { name: claim, size: '1Gi', storageClassName: 'zfs', accessModes: ['ReadWriteOnce'] },
+        volumeSnapshotClassName: 'zfs',
       });
-      // K-22
-      expect(await bench.eventsOf(made)).toContainEqual([reason, ended.status?.message]);
-    });
-
-    test('DriverUnknown: a driver that nobody can read', async () => {
-      const { namespace, content } = await bench.makeSnapshot({ driver: 'ebs.csi.aws.com' });
-      const ended = await bench.ended(await bench.backUp(namespace, content), 'Failed');
-      expect(ended.status?.message).toBe(
-        `use VolumeSnapshotContent ${content}: volumes of the driver ebs.csi.aws.com cannot be moved (OpenEBS ZFS and Ceph RBD can)`,
-      );
-    });
-
-    test('WrongPassword: a repository that opens with another one is left as it is', async () => {
-      const { namespace, content } = await bench.makeSnapshot();
-      await bench.makeSecret(VELERO, 'first', {
-        RESTIC_REPOSITORY: join(bench.folder, 'own'),
-        RESTIC_PASSWORD: 'one',
+      expect(Object.fromEntries(await agent.secretOf(waiting))).toEqual({
+        ...{ RESTIC_REPOSITORY: `${bench.repository}/${namespace}`, RESTIC_PASSWORD: PASSWORD },
       });
-      await bench.makeSecret(VELERO, 'second', {
-        RESTIC_REPOSITORY: join(bench.folder, 'own'),
-        RESTIC_PASSWORD: 'two',
+      // K-18: it is there before the agent needs it.
+      expect(await readdir(join(bench.repository, namespace))).toContain('config');
+      await agent.claim(waiting);
+      await agent.succeed(waiting, SNAPSHOT_ID);
+      const done = await bench.ended(made, 'Completed');
+      expect(done.status).toMatchObject({ batchingStatus: 'Completed', snapshotID: SNAPSHOT_ID });
+      expect(done.status?.completionTimestamp).toMatch(/Z$/);
+      expect(done.status?.conditions?.map(({ type, status }) => `${type}=${status}`).sort()).toEqual([
+        ...['Assigned=True', 'CleanedUp=True', 'Reconciled=True', 'Resolved=True', 'Transferred=True'],
+      ]);
+      const id = done.status?.transferID ?? '';
+      expect(
+        await orMissing(bench.client.of(SECRETS).get(MOVER, `datamover-transfer-${id}`)),
+      ).toBeUndefined();
+      expect(await orMissing(bench.client.of(LEASES).get(MOVER, `datamover-transfer-${id}`))).toBeUndefined();
+      expect((await bench.eventsOf(made)).map(([reason]) => reason)).toContain('Complete');
+      // K-06
+      expect(bench.log.join('\n')).not.toContain(PASSWORD);
+    });
+
+    describe('refuses, with the reason', () => {
+      test.each([
+        ['NotAllowed', 'its VolumeSnapshot is not in namespace', 'K-01: a snapshot of another namespace', {}],
+        [
+          'NotAllowed',
+          'it is none of those that the controller may read',
+          'K-02: secrets of any other namespace',
+          { protectedNamespace: 'kube-system' },
+        ],
+        [
+          'SecretMissing',
+          'there is no such secret',
+          'a secret that is not there',
+          { resticSecretRef: { name: 'none' } },
+        ],
+        [
+          'SecretMissing',
+          'and no BackupStorageLocation other to make it from',
+          "OADP's secret without its location",
+          { resticSecretRef: { name: 'other-volsync-restic' } },
+        ],
+        [
+          'RepositoryMissing',
+          'it does not exist',
+          'a BackupTarget that is not there',
+          { resticSecretRef: undefined, backupTarget: 'none' },
+        ],
+      ])('%s: %s (%s)', async (reason, message, what, spec) => {
+        const { namespace, content } = await bench.makeSnapshot();
+        const elsewhere = what.startsWith('K-01') ? await bench.cluster.makeNamespace() : namespace;
+        const made = await bench.backUp(elsewhere, content, { spec });
+        const ended = await bench.ended(made, 'Failed');
+        expect(ended.status?.message).toContain(message);
+        expect(findCondition(ended.status?.conditions, 'Reconciled')).toMatchObject({
+          status: 'False',
+          reason,
+          message: ended.status?.message,
+        });
+        // K-22
+        expect(await bench.eventsOf(made)).toContainEqual([reason, ended.status?.message]);
       });
-      const first = await bench.backUp(namespace, content, { spec: { resticSecretRef: { name: 'first' } } });
-      await bench.processing(first);
-      const keys = await readdir(join(bench.folder, 'own', namespace, 'keys'));
-      const second = await bench.backUp(namespace, content, {
-        spec: { resticSecretRef: { name: 'second' } },
+
+      test('DriverUnknown: a driver that nobody can read', async () => {
+        const { namespace, content } = await bench.makeSnapshot({ driver: 'ebs.csi.aws.com' });
+        const ended = await bench.ended(await bench.backUp(namespace, content), 'Failed');
+        expect(ended.status?.message).toBe(
+          `use VolumeSnapshotContent ${content}: volumes of the driver ebs.csi.aws.com cannot be moved (OpenEBS ZFS and Ceph RBD can)`,
+        );
       });
-      const ended = await bench.ended(second, 'Failed');
-      expect(findCondition(ended.status?.conditions, 'Reconciled')?.reason).toBe('WrongPassword');
-      expect(await readdir(join(bench.folder, 'own', namespace, 'keys'))).toEqual(keys);
-      await cancel(first);
+
+      test('WrongPassword: a repository that opens with another one is left as it is', async () => {
+        const { namespace, content } = await bench.makeSnapshot();
+        await bench.makeSecret(VELERO, 'first', {
+          RESTIC_REPOSITORY: join(bench.folder, 'own'),
+          RESTIC_PASSWORD: 'one',
+        });
+        await bench.makeSecret(VELERO, 'second', {
+          RESTIC_REPOSITORY: join(bench.folder, 'own'),
+          RESTIC_PASSWORD: 'two',
+        });
+        const first = await bench.backUp(namespace, content, {
+          spec: { resticSecretRef: { name: 'first' } },
+        });
+        await bench.processing(first);
+        const keys = await readdir(join(bench.folder, 'own', namespace, 'keys'));
+        const second = await bench.backUp(namespace, content, {
+          spec: { resticSecretRef: { name: 'second' } },
+        });
+        const ended = await bench.ended(second, 'Failed');
+        expect(findCondition(ended.status?.conditions, 'Reconciled')?.reason).toBe('WrongPassword');
+        expect(await readdir(join(bench.folder, 'own', namespace, 'keys'))).toEqual(keys);
+        await cancel(first);
+      });
     });
-  });
 
-  const cancel = async (object: Awaited<ReturnType<ControllerBench['backUp']>>) => {
-    const { namespace, name } = object.metadata;
-    await bench.cluster.kubectl([
-      'patch',
-      'vsb',
-      name,
-      `--namespace=${namespace}`,
-      '--type=merge',
-      '--patch={"spec":{"cancel":true}}',
-    ]);
-  };
-
-  test('waits for a snapshot to become ready, and says so', async () => {
-    const { namespace, content } = await bench.makeSnapshot({ ready: false });
-    const made = await bench.backUp(namespace, content);
-    const waiting = await bench.when(made, ({ status }) => status?.message !== undefined, 'a message');
-    expect(waiting.status?.message).toBe(`use VolumeSnapshotContent ${content}: the snapshot is not ready`);
-    expect(findCondition(waiting.status?.conditions, 'Resolved')).toMatchObject({
-      status: 'False',
-      reason: 'SnapshotNotReady',
-    });
-    const volume = content.replace('content', 'pvc');
-    await bench.makeReady(content, `${volume}@${content.replace('content', 'snapshot')}`);
-    const queued = await bench.processing(made);
-    expect(findCondition(queued.status?.conditions, 'Resolved')?.status).toBe('True');
-    await cancel(made);
-    await bench.ended(made, 'Canceled');
-  });
-
-  test('K-21: tries again what may pass, and a later attempt is not taken for the earlier one', async () => {
-    const { namespace, content } = await bench.makeSnapshot();
-    const made = await bench.backUp(namespace, content);
-    await agent.claim(await bench.processing(made));
-    await agent.fail(
-      made.status === undefined ? await bench.read(made) : made,
-      'StoreUnavailable',
-      'back up x: the store is away',
-    );
-    const again = await bench.when(
-      made,
-      ({ status }) => status?.attempts === 2 && status.batchingStatus === 'Processing',
-      'a second attempt',
-    );
-    expect(findCondition(again.status?.conditions, 'Transferred')).toBeUndefined();
-    expect(await bench.eventsOf(made)).toContainEqual(['Retrying', 'back up x: the store is away']);
-    await agent.claim(await bench.processing(made));
-    await agent.fail(await bench.read(made), 'WrongPassword', 'back up x: no key file opens');
-    const ended = await bench.ended(made, 'Failed');
-    expect(ended.status?.message).toBe('back up x: no key file opens');
-  });
-
-  test('K-30: a queued one ends at once, one that an agent has when the agent let go', async () => {
-    const { namespace, content } = await bench.makeSnapshot({ node: 'nobody' });
-    const homeless = await bench.backUp(namespace, content);
-    const waiting = await bench.when(
-      homeless,
-      ({ status }) => status?.message?.includes('no agent') === true,
-      'no agent',
-    );
-    expect(waiting.status?.message).toContain('no agent with the driver zfs works on node nobody');
-    await cancel(homeless);
-    await bench.ended(homeless, 'Canceled');
-
-    const other = await bench.makeSnapshot();
-    const running = await bench.backUp(other.namespace, other.content);
-    await agent.claim(await bench.processing(running));
-    await cancel(running);
-    const stopping = await bench.when(
-      running,
-      ({ status }) => status?.batchingStatus === 'Completed',
-      'told to stop',
-    );
-    expect(stopping.status?.phase).toBe('InProgress');
-    await agent.letGo(await bench.read(running));
-    const ended = await bench.ended(running, 'Canceled');
-    expect(ended.status?.message).toContain('it was canceled');
-  });
-
-  test('K-30: Velero gave its backup up', async () => {
-    const { namespace, content } = await bench.makeSnapshot();
-    await bench.cluster.apply({
-      apiVersion: 'velero.io/v1',
-      kind: 'Backup',
-      metadata: { name: 'lost', namespace: VELERO },
-      status: { phase: 'PartiallyFailed' },
-    });
-    const made = await bench.backUp(namespace, content, { labels: { 'velero.io/backup-name': 'lost' } });
-    const ended = await bench.ended(made, 'Canceled');
-    expect(ended.status?.message).toContain('Backup velero/lost is PartiallyFailed');
-    const gone = await bench.backUp(namespace, content, {
-      labels: { 'velero.io/backup-name': 'gone', 'velero.io/backup-uid': 'x' },
-    });
-    expect((await bench.ended(gone, 'Canceled')).status?.message).toContain('Backup velero/gone is gone');
-  });
-
-  test('K-31, K-32: deleted while an agent has it, it goes when the agent let go', async () => {
-    const { namespace, content } = await bench.makeSnapshot();
-    const made = await bench.backUp(namespace, content);
-    await agent.claim(await bench.processing(made));
-    await bench.cluster.kubectl([
-      'delete',
-      'vsb',
-      made.metadata.name,
-      `--namespace=${namespace}`,
-      '--wait=false',
-    ]);
-    await bench.when(made, ({ status }) => status?.batchingStatus === 'Completed', 'told to stop');
-    await agent.letGo(await bench.read(made));
-    await bench.cluster.kubectl([
-      'wait',
-      '--for=delete',
-      `vsb/${made.metadata.name}`,
-      `--namespace=${namespace}`,
-      '--timeout=60s',
-    ]);
-    expect(await readdir(join(bench.repository, namespace))).toContain('config');
-  });
-
-  test("K-15: a dead agent's transfer goes back into the queue", async () => {
-    const mortal = await bench.agent('node-2');
-    const { namespace, content } = await bench.makeSnapshot({ node: 'node-2' });
-    const made = await bench.backUp(namespace, content);
-    await mortal.claim(await bench.processing(made));
-    mortal.die();
-    const lost = await bench.when(
-      made,
-      ({ status }) => status?.batchingStatus === 'Queued' && status.claimedBy === undefined,
-      'queued again',
-    );
-    expect(lost.status?.node).toBe('node-2');
-    const reborn = await bench.agent('node-2');
-    const again = await bench.processing(made);
-    expect(again.status?.attempts).toBe(2);
-    await reborn.claim(again);
-    await reborn.succeed(again, SNAPSHOT_ID);
-    await bench.ended(made, 'Completed');
-    reborn.die();
-  }, 180_000);
-
-  test("another mover's claims are left alone, until the class says otherwise", async () => {
-    const { namespace, content, claim } = await bench.makeSnapshot();
-    const theirs = {
-      apiVersion: 'datamover.io/v1alpha1',
-      kind: 'DataMoverClass',
-      metadata: { name: 'theirs' },
-      spec: { mover: 'example.org/mover', selector: { matchLabels: { tier: 'theirs' } } },
+    const cancel = async (object: Awaited<ReturnType<ControllerBench['backUp']>>) => {
+      const { namespace, name } = object.metadata;
+      await bench.cluster.kubectl([
+        'patch',
+        'vsb',
+        name,
+        `--namespace=${namespace}`,
+        '--type=merge',
+        '--patch={"spec":{"cancel":true}}',
+      ]);
     };
-    const ours = { ...theirs, metadata: { name: 'ours' }, spec: { mover: 'datamover.io', default: true } };
-    await bench.cluster.apply(theirs, ours);
-    await bench.cluster.kubectl(['label', 'pvc', claim, 'tier=theirs', `--namespace=${namespace}`]);
-    const made = await bench.backUp(namespace, content);
-    await bench.when(made, () => bench.log.length > 0, 'a look');
-    const mine = await bench.makeSnapshot();
-    const other = await bench.backUp(mine.namespace, mine.content);
-    await bench.processing(other);
-    expect((await bench.read(made)).status).toBeUndefined();
-    expect((await bench.read(made)).metadata.finalizers).toBeUndefined();
-    const [[reason, message] = []] = await bench.eventsOf(made);
-    expect([reason, message]).toEqual([
-      'NotOurs',
-      'left alone: DataMoverClass theirs gives it to the mover example.org/mover',
-    ]);
-    await bench.cluster.kubectl(['delete', 'datamoverclass', 'theirs', 'ours']);
-    await bench.processing(made);
-    await Promise.all([cancel(made), cancel(other)]);
-  });
-});
+
+    test('waits for a snapshot to become ready, and says so', async () => {
+      const { namespace, content } = await bench.makeSnapshot({ ready: false });
+      const made = await bench.backUp(namespace, content);
+      const waiting = await bench.when(made, ({ status }) => status?.message !== undefined, 'a message');
+      expect(waiting.status?.message).toBe(`use VolumeSnapshotContent ${content}: the snapshot is not ready`);
+      expect(findCondition(waiting.status?.conditions, 'Resolved')).toMatchObject({
+        status: 'False',
+        reason: 'SnapshotNotReady',
+      });
+      const volume = content.replace('content', 'pvc');
+      await bench.makeReady(content, `${volume}@${content.replace('content', 'snapshot')}`);
+      const queued = await bench.processing(made);
+      expect(findCondition(queued.status?.conditions, 'Resolved')?.status).toBe('True');
+      await cancel(made);
+      await bench.ended(made, 'Canceled');
+    });
+
+    test('K-21: tries again what may pass, and a later attempt is not taken for the earlier one', async () => {
+      const { namespace, content } = await bench.makeSnapshot();
+      const made = await bench.backUp(namespace, content);
+      await agent.claim(await bench.processing(made));
+      await agent.fail(
+        made.status === undefined ? await bench.read(made) : made,
+        'StoreUnavailable',
+        'back up x: the store is away',
+      );
+      const again = await bench.when(
+        made,
+        ({ status }) => status?.attempts === 2 && status.batchingStatus === 'Processing',
+        'a second attempt',
+      );
+      expect(findCondition(again.status?.conditions, 'Transferred')).toBeUndefined();
+      expect(await bench.eventsOf(made)).toContainEqual(['Retrying', 'back up x: the store is away']);
+      await agent.claim(await bench.processing(made));
+      await agent.fail(await bench.read(made), 'WrongPassword', 'back up x: no key file opens');
+      const ended = await bench.ended(made, 'Failed');
+      expect(ended.status?.message).toBe('back up x: no key file opens');
+    });
+
+    test('K-30: a queued one ends at once, one that an agent has when the agent let go', async () => {
+      const { namespace, content } = await bench.makeSnapshot({ node: 'nobody' });
+      const homeless = await bench.backUp(namespace, content);
+      const waiting = await bench.when(
+        homeless,
+        ({ status }) => status?.message?.includes('no agent') === true,
+        'no agent',
+      );
+      expect(waiting.status?.message).toContain('no agent with the driver zfs works on node nobody');
+      await cancel(homeless);
+      await bench.ended(homeless, 'Canceled');
+
+      const other = await bench.makeSnapshot();
+      const running = await bench.backUp(other.namespace, other.content);
+      await agent.claim(await bench.processing(running));
+      await cancel(running);
+      const stopping = await bench.when(
+        running,
+        ({ status }) => status?.batchingStatus === 'Completed',
+        'told to stop',
+      );
+      expect(stopping.status?.phase).toBe('InProgress');
+      await agent.letGo(await bench.read(running));
+      const ended = await bench.ended(running, 'Canceled');
+      expect(ended.status?.message).toContain('it was canceled');
+    });
+
+    test('K-30: Velero gave its backup up', async () => {
+      const { namespace, content } = await bench.makeSnapshot();
+      await bench.cluster.apply({
+        apiVersion: 'velero.io/v1',
+        kind: 'Backup',
+        metadata: { name: 'lost', namespace: VELERO },
+        status: { phase: 'PartiallyFailed' },
+      });
+      const made = await bench.backUp(namespace, content, { labels: { 'velero.io/backup-name': 'lost' } });
+      const ended = await bench.ended(made, 'Canceled');
+      expect(ended.status?.message).toContain('Backup velero/lost is PartiallyFailed');
+      const gone = await bench.backUp(namespace, content, {
+        labels: { 'velero.io/backup-name': 'gone', 'velero.io/backup-uid': 'x' },
+      });
+      expect((await bench.ended(gone, 'Canceled')).status?.message).toContain('Backup velero/gone is gone');
+    });
+
+    test('K-31, K-32: deleted while an agent has it, it goes when the agent let go', async () => {
+      const { namespace, content } = await bench.makeSnapshot();
+      const made = await bench.backUp(namespace, content);
+      await agent.claim(await bench.processing(made));
+      await bench.cluster.kubectl([
+        'delete',
+        'vsb',
+        made.metadata.name,
+        `--namespace=${namespace}`,
+        '--wait=false',
+      ]);
+      await bench.when(made, ({ status }) => status?.batchingStatus === 'Completed', 'told to stop');
+      await agent.letGo(await bench.read(made));
+      await bench.cluster.kubectl([
+        'wait',
+        '--for=delete',
+        `vsb/${made.metadata.name}`,
+        `--namespace=${namespace}`,
+        '--timeout=60s',
+      ]);
+      expect(await readdir(join(bench.repository, namespace))).toContain('config');
+    });
+
+    test("K-15: a dead agent's transfer goes back into the queue", async () => {
+      const mortal = await bench.agent('node-2');
+      const { namespace, content } = await bench.makeSnapshot({ node: 'node-2' });
+      const made = await bench.backUp(namespace, content);
+      await mortal.claim(await bench.processing(made));
+      mortal.die();
+      const lost = await bench.when(
+        made,
+        ({ status }) => status?.batchingStatus === 'Queued' && status.claimedBy === undefined,
+        'queued again',
+      );
+      expect(lost.status?.node).toBe('node-2');
+      const reborn = await bench.agent('node-2');
+      const again = await bench.processing(made);
+      expect(again.status?.attempts).toBe(2);
+      await reborn.claim(again);
+      await reborn.succeed(again, SNAPSHOT_ID);
+      await bench.ended(made, 'Completed');
+      reborn.die();
+    }, 180_000);
+
+    test("OADP's way: the repository follows from the BackupStorageLocation, on a real MinIO", async () => {
+      const minio = await startMinio();
+      const bucket = await makeBucket(minio);
+      const keys = `[default]\naws_access_key_id=${minio.accessKey}\naws_secret_access_key=${minio.secretKey}\n`;
+      await bench.makeSecret(VELERO, 'cloud-credentials', { cloud: keys });
+      await bench.makeSecret(VELERO, 'dm-credential', { RESTIC_PASSWORD: PASSWORD });
+      await bench.cluster.apply({
+        ...{
+          apiVersion: 'velero.io/v1',
+          kind: 'BackupStorageLocation',
+          metadata: { name: 'default', namespace: VELERO },
+        },
+        spec: {
+          ...{ provider: 'aws', objectStorage: { bucket, prefix: 'cluster-1' } },
+          config: { s3Url: minio.endpoint, region: 'us-east-1', s3ForcePathStyle: 'true' },
+        },
+      });
+      const { namespace, content } = await bench.makeSnapshot();
+      const made = await bench.backUp(namespace, content, {
+        spec: { resticSecretRef: { name: 'default-volsync-restic' } },
+      });
+      const waiting = await bench.processing(made);
+      const repository = `s3:${minio.endpoint}/${bucket}/cluster-1/restic/datamover.io/${namespace}`;
+      expect(waiting.status?.resticrepository).toBe(repository);
+      const secret = await agent.secretOf(waiting);
+      expect(secret.get('RESTIC_REPOSITORY')).toBe(repository);
+      expect(secret.get('AWS_ACCESS_KEY_ID')).toBe(minio.accessKey);
+      await cancel(made);
+      await bench.ended(made, 'Canceled');
+      await minio.stop();
+    });
+
+    test("another mover's claims are left alone, until the class says otherwise", async () => {
+      const { namespace, content, claim } = await bench.makeSnapshot();
+      const theirs = {
+        apiVersion: 'datamover.io/v1alpha1',
+        kind: 'DataMoverClass',
+        metadata: { name: 'theirs' },
+        spec: { mover: 'example.org/mover', selector: { matchLabels: { tier: 'theirs' } } },
+      };
+      const ours = { ...theirs, metadata: { name: 'ours' }, spec: { mover: 'datamover.io', default: true } };
+      await bench.cluster.apply(theirs, ours);
+      await bench.cluster.kubectl(['label', 'pvc', claim, 'tier=theirs', `--namespace=${namespace}`]);
+      const made = await bench.backUp(namespace, content);
+      await bench.when(made, () => bench.log.length > 0, 'a look');
+      const mine = await bench.makeSnapshot();
+      const other = await bench.backUp(mine.namespace, mine.content);
+      await bench.processing(other);
+      expect((await bench.read(made)).status).toBeUndefined();
+      expect((await bench.read(made)).metadata.finalizers).toBeUndefined();
+      const [[reason, message] = []] = await bench.eventsOf(made);
+      expect([reason, message]).toEqual([
+        'NotOurs',
+        'left alone: DataMoverClass theirs gives it to the mover example.org/mover',
+      ]);
+      await bench.cluster.kubectl(['delete', 'datamoverclass', 'theirs', 'ours']);
+      await bench.processing(made);
+      await Promise.all([cancel(made), cancel(other)]);
+    });
+  },
+);

@@ -1,6 +1,8 @@
 import { backupTarget, type BackupTarget } from '../../api/backup-target.ts';
 import { dataMoverClass } from '../../api/data-mover-class.ts';
-import { REASONS } from '../../api/names.ts';
+import { MOVER, REASONS } from '../../api/names.ts';
+import type { DataDownload, DataUpload } from '../../api/neighbours/velero.ts';
+import { snapshotDeleteRequest } from '../../api/snapshot-delete-request.ts';
 import { volumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
 import { volumeSnapshotRestore } from '../../api/volume-snapshot-restore.ts';
 import { describeCause } from '../errors.ts';
@@ -9,7 +11,8 @@ import type { Client } from '../kubernetes/client.ts';
 import { EventRecorder } from '../kubernetes/events.ts';
 import { Informer } from '../kubernetes/informer.ts';
 import { LEASES } from '../kubernetes/lease.ts';
-import type { KubernetesObject } from '../kubernetes/object.ts';
+import { DATA_DOWNLOADS, DATA_UPLOADS } from '../kubernetes/neighbour-resources.ts';
+import { keyOf, type KubernetesObject, type Stored } from '../kubernetes/object.ts';
 import { resourceOf, type Resource } from '../kubernetes/resource.ts';
 import { runWorkers, WorkQueue, type Reconciled } from '../kubernetes/workqueue.ts';
 import { BackupFlow } from './backup-flow.ts';
@@ -19,10 +22,14 @@ import { runQueue } from './queue-pass.ts';
 import { RepositoryMaker } from './repository/opening.ts';
 import type { Site } from './resolve/storage.ts';
 import type { ControllerSettings } from './settings.ts';
+import { SnapshotDeletion } from './snapshot-deletion.ts';
 import { SurroundingsLook } from './surroundings.ts';
 import { TransferCache, transferKey } from './transfer-cache.ts';
 import { isBackup, type TransferObject } from './transfer-object.ts';
 import { TransferReconciler } from './transfer-reconciler.ts';
+import { DownloadFlow } from './velero/download.ts';
+import { MoveReconciler } from './velero/move-reconciler.ts';
+import { UploadFlow } from './velero/upload.ts';
 
 export interface ControllerOptions {
   /** Its writes stop when the leadership is over. */
@@ -59,7 +66,14 @@ export async function runController(options: ControllerOptions): Promise<void> {
   const targets = [...protectedNamespaces].map((namespace) =>
     informerOf(resourceOf(backupTarget), namespace),
   );
-  const informers = [backups, restores, leases, classes, ...targets];
+  const requests = [...protectedNamespaces].map((namespace) =>
+    informerOf(resourceOf(snapshotDeleteRequest), namespace),
+  );
+  const velero = settings.veleroNamespace;
+  const uploads = velero === undefined ? undefined : informerOf(DATA_UPLOADS, velero);
+  const downloads = velero === undefined ? undefined : informerOf(DATA_DOWNLOADS, velero);
+  const moves = [uploads, downloads].filter((informer) => informer !== undefined);
+  const informers = [backups, restores, leases, classes, ...targets, ...requests, ...moves];
   await Promise.all(informers.map(({ synced }) => synced));
   if (signal.aborted) return;
 
@@ -116,6 +130,22 @@ export async function runController(options: ControllerOptions): Promise<void> {
   classes.onChange(() => {
     for (const one of transfers.list()) if (one.status?.phase === undefined) queue.add(transferKey(one));
   });
+
+  const deletion = new SnapshotDeletion(site, events);
+  const loops: Promise<void>[] = requests.map((informer) =>
+    follow(informer, 1, (request, stop) => deletion.reconcile(request, stop), options),
+  );
+  if (uploads !== undefined) {
+    const flow = new UploadFlow(client, () => classes.list());
+    const parts = { client, moves: client.of(DATA_UPLOADS), flow, log };
+    const loop = new MoveReconciler({ ...parts, transfers: resourceOf(volumeSnapshotBackup) });
+    loops.push(follow(uploads, WORKERS, (move) => ifOurs(move, () => loop.reconcile(move)), options));
+  }
+  if (downloads !== undefined) {
+    const parts = { client, moves: client.of(DATA_DOWNLOADS), flow: new DownloadFlow(), log };
+    const loop = new MoveReconciler({ ...parts, transfers: resourceOf(volumeSnapshotRestore) });
+    loops.push(follow(downloads, WORKERS, (move) => ifOurs(move, () => loop.reconcile(move)), options));
+  }
   options.onReady?.(transfers);
 
   const reconcile = async (key: string, stop: AbortSignal): Promise<Reconciled> => {
@@ -123,12 +153,9 @@ export async function runController(options: ControllerOptions): Promise<void> {
     if (object === undefined) return undefined;
     return isBackup(object) ? backupLoop.reconcile(object, stop) : restoreLoop.reconcile(object, stop);
   };
-  const onFailure = (key: string, error: unknown): void => {
-    // Somebody else wrote first: it is simply looked at again.
-    const level = isApiError(error, 'conflict') ? 'debug' : 'warn';
-    log[level]({ key }, describeCause(error));
-  };
+  const onFailure = failureLog(log);
   await Promise.all([
+    ...loops,
     runWorkers({ queue, workers: WORKERS, reconcile, onFailure, signal }),
     runWorkers({
       ...{ queue: places, workers: 1, onFailure, signal },
@@ -146,6 +173,40 @@ export async function runController(options: ControllerOptions): Promise<void> {
   ]);
   await events.flush();
   await Promise.all(informers.map(({ stopped }) => stopped));
+}
+
+/** Works on the objects of one kind, each time one changes. Returns when the signal has fired. */
+async function follow<T extends KubernetesObject>(
+  informer: Informer<T>,
+  workers: number,
+  reconcile: (object: Stored<T>, signal: AbortSignal) => Promise<Reconciled>,
+  { log, signal }: Pick<ControllerOptions, 'log' | 'signal'>,
+): Promise<void> {
+  const queue = new WorkQueue();
+  informer.onChange(({ object }) => queue.add(keyOf(object)));
+  await runWorkers({
+    ...{ queue, workers, signal, onFailure: failureLog(log) },
+    reconcile: async (key, stop) => {
+      const object = informer.byKey(key);
+      return object === undefined ? undefined : reconcile(object, stop);
+    },
+  });
+}
+
+/** Objects of Velero's that another mover has are not even looked at. */
+async function ifOurs(
+  { spec }: DataUpload | DataDownload,
+  reconcile: () => Promise<Reconciled>,
+): Promise<Reconciled> {
+  return spec.datamover === MOVER ? reconcile() : undefined;
+}
+
+function failureLog(log: Log): (key: string, error: unknown) => void {
+  return (key, error) => {
+    // Somebody else wrote first: it is simply looked at again.
+    const level = isApiError(error, 'conflict') ? 'debug' : 'warn';
+    log[level]({ key }, describeCause(error));
+  };
 }
 
 /** `limits.transfers` of the BackupTarget that this key of `targetKey` stands for. */

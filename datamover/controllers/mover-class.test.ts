@@ -21,9 +21,9 @@ describe('the class of a claim', () => {
     const classes = [theirs, ours];
     const labels = { mover: 'zfs' };
     const annotations = { 'datamover.io/class': 'theirs' };
-    expect(chooseMover(classes, 'ours', { annotations })).toEqual({ is: 'ours' });
+    expect(chooseMover(classes, 'ours', { annotations })).toEqual({ is: 'ours', of: ours });
     expect(chooseMover(classes, undefined, { labels, annotations })).toMatchObject({ is: 'others' });
-    expect(chooseMover(classes, undefined, { labels })).toEqual({ is: 'ours' });
+    expect(chooseMover(classes, undefined, { labels })).toEqual({ is: 'ours', of: ours });
     expect(chooseMover(classes, undefined, {})).toEqual({
       ...{ is: 'others', because: 'DataMoverClass theirs gives it to the mover example.org/mover' },
     });

@@ -7,7 +7,7 @@ type Labels = Readonly<Record<string, string>>;
 
 /** Who moves a claim. */
 export type MoverChoice =
-  | { readonly is: 'ours' }
+  | { readonly is: 'ours'; readonly of?: DataMoverClass }
   /** Another vendor's mover has it, or nobody. */
   | { readonly is: 'others'; readonly because: string }
   /** A class is named that does not exist (yet). */
@@ -36,8 +36,9 @@ export function chooseMover(
   return belongs(chosen);
 }
 
-function belongs({ metadata, spec }: DataMoverClass): MoverChoice {
-  if (spec.mover === MOVER) return { is: 'ours' };
+function belongs(chosen: DataMoverClass): MoverChoice {
+  const { metadata, spec } = chosen;
+  if (spec.mover === MOVER) return { is: 'ours', of: chosen };
   return {
     is: 'others',
     because: `DataMoverClass ${metadata.name ?? ''} gives it to the mover ${spec.mover}`,

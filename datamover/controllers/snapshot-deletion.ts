@@ -1,0 +1,141 @@
+import { CONDITIONS, REASONS } from '../../api/names.ts';
+import {
+  snapshotDeleteRequest,
+  type SnapshotDeleteRequest,
+  type SnapshotDeleteRequestStatus,
+} from '../../api/snapshot-delete-request.ts';
+import { isApiError, orMissing } from '../kubernetes/api-error.ts';
+import { withCondition } from '../kubernetes/conditions.ts';
+import type { EventRecorder } from '../kubernetes/events.ts';
+import type { Stored } from '../kubernetes/object.ts';
+import { resourceOf } from '../kubernetes/resource.ts';
+import type { Reconciled } from '../kubernetes/workqueue.ts';
+import { explainFailure } from './failure.ts';
+import { findRepository } from './repository/access.ts';
+import { runOnRepository } from './repository/opening.ts';
+import type { Site } from './resolve/storage.ts';
+import { retryDelayMs } from './transfer-plan.ts';
+import { timestampOf } from './transfer-object.ts';
+
+type Request = Stored<SnapshotDeleteRequest>;
+
+/** How long a request that is done stays, for whoever wants to see it. */
+const KEPT_MS = 24 * 3_600_000;
+
+export type DeletionStep =
+  | { readonly do: 'leave' }
+  | { readonly do: 'wait'; readonly ms: number }
+  | { readonly do: 'run' }
+  /** The request itself goes. */
+  | { readonly do: 'remove' };
+
+/** What a request needs next (K-35). */
+export function planDeletion(status: SnapshotDeleteRequestStatus | undefined, now: number): DeletionStep {
+  switch (status?.phase) {
+    case 'Failed':
+      return { do: 'leave' };
+    case 'Completed': {
+      const left = (Date.parse(status.completionTimestamp ?? '') || 0) + KEPT_MS - now;
+      return left > 0 ? { do: 'wait', ms: left } : { do: 'remove' };
+    }
+    case 'InProgress':
+    case undefined: {
+      const left = (Date.parse(status?.nextAttemptTimestamp ?? '') || 0) - now;
+      return left > 0 ? { do: 'wait', ms: left } : { do: 'run' };
+    }
+  }
+}
+
+/** Frees what SnapshotDeleteRequests name. One at a time: each holds the repository's lock, and prunes. */
+export class SnapshotDeletion {
+  readonly #site: Site;
+  readonly #events: EventRecorder;
+
+  constructor(site: Site, events: EventRecorder) {
+    this.#site = site;
+    this.#events = events;
+  }
+
+  async reconcile(request: Request, signal: AbortSignal): Promise<Reconciled> {
+    const requests = this.#site.client.of(resourceOf(snapshotDeleteRequest));
+    const { namespace, name, uid } = request.metadata;
+    const step = planDeletion(request.status, Date.now());
+    switch (step.do) {
+      case 'leave':
+        return undefined;
+      case 'wait':
+        return { againAfterMs: step.ms };
+      case 'remove':
+        await orMissing(requests.delete(namespace, name, { uid }));
+        return undefined;
+      case 'run':
+        return this.#run(request, signal);
+    }
+  }
+
+  async #run(request: Request, signal: AbortSignal): Promise<Reconciled> {
+    const attempts = (request.status?.attempts ?? 0) + 1;
+    const startTimestamp = request.status?.startTimestamp ?? timestampOf(Date.now());
+    const common = { attempts, startTimestamp };
+    try {
+      await this.#forget(request, signal);
+    } catch (error) {
+      if (isApiError(error, 'cancelled') || signal.aborted) throw error;
+      const { reason, message } = explainFailure(error);
+      // A bucket, a secret or a password may come back: what is wished stays wished.
+      const retryable = reason !== REASONS.notAllowed;
+      this.#events.record(request, 'Warning', reason, message);
+      const wait = retryDelayMs(attempts, this.#site.settings.retryBackoff);
+      await this.#write(
+        request,
+        retryable
+          ? { ...common, phase: 'InProgress', message, nextAttemptTimestamp: timestampOf(Date.now() + wait) }
+          : { ...common, phase: 'Failed', message, completionTimestamp: timestampOf(Date.now()) },
+        { status: 'False', reason, message },
+      );
+      return { againAfterMs: wait };
+    }
+    const message = `forget snapshot ${request.spec.snapshotID.slice(0, 8)}: it is gone from its repository`;
+    const completionTimestamp = timestampOf(Date.now());
+    await this.#write(
+      request,
+      { ...common, phase: 'Completed', message, completionTimestamp },
+      { status: 'True', reason: REASONS.complete, message },
+    );
+    this.#events.record(request, 'Normal', REASONS.complete, message);
+    return { againAfterMs: KEPT_MS };
+  }
+
+  /** Exactly this snapshot, if it is there; then what nothing else uses, by prune's own policy. */
+  async #forget({ metadata, spec }: Request, signal: AbortSignal): Promise<void> {
+    const access = await findRepository(this.#site, {
+      protectedNamespace: metadata.namespace ?? '',
+      ...(spec.resticSecretRef === undefined ? {} : { resticSecretRef: spec.resticSecretRef }),
+      ...(spec.backupTarget === undefined ? {} : { backupTarget: spec.backupTarget }),
+      ...{ repository: spec.resticrepository, namespaces: [spec.sourceNamespace], writes: true },
+      volume: { namespace: spec.sourceNamespace, claim: spec.claim ?? '' },
+    });
+    const operation = 'forget snapshot of';
+    const listed = (await runOnRepository(access, operation, ['snapshots'], signal)).flat();
+    if (!listed.some((snapshot) => idOf(snapshot) === spec.snapshotID)) return;
+    await runOnRepository(access, operation, ['forget', spec.snapshotID, '--prune'], signal);
+  }
+
+  async #write(
+    request: Request,
+    status: SnapshotDeleteRequestStatus,
+    condition: { readonly status: 'True' | 'False'; readonly reason: string; readonly message: string },
+  ): Promise<void> {
+    const conditions = withCondition(request.status?.conditions, {
+      ...{ type: CONDITIONS.reconciled, ...condition },
+      observedGeneration: request.metadata.generation ?? 0,
+    });
+    const { namespace, name } = request.metadata;
+    const requests = this.#site.client.of(resourceOf(snapshotDeleteRequest));
+    await requests.applyStatus(namespace, name, { ...status, conditions });
+  }
+}
+
+function idOf(snapshot: unknown): unknown {
+  return typeof snapshot === 'object' && snapshot !== null && 'id' in snapshot ? snapshot.id : undefined;
+}

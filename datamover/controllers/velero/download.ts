@@ -1,0 +1,63 @@
+import { deterministicName } from '../../../api/derived-names.ts';
+import { VELERO, type DataDownload } from '../../../api/neighbours/velero.ts';
+import { parseSnapshotReference, type SnapshotReference } from '../../../api/snapshot-reference.ts';
+import type { VolumeSnapshotRestore } from '../../../api/volume-snapshot-restore.ts';
+import { describeCause } from '../../errors.ts';
+import type { Draft, Stored } from '../../kubernetes/object.ts';
+import { storageLocationOf } from '../repository/storage-location.ts';
+import type { MoveFlow, Obstacle } from './move-reconciler.ts';
+import { copied, secretOfLocation } from './upload.ts';
+
+type Download = Stored<DataDownload>;
+
+/** DataDownloads: each becomes a VolumeSnapshotRestore in the namespace of the claim that waits. */
+export class DownloadFlow implements MoveFlow<DataDownload, VolumeSnapshotRestore> {
+  place({ metadata, spec }: Download): { readonly namespace: string; readonly name: string } {
+    const { namespace, pvc } = spec.targetVolume;
+    return { namespace, name: deterministicName('vsr', metadata.uid, pvc) };
+  }
+
+  draft(download: Download): Promise<Draft<VolumeSnapshotRestore> | Obstacle> {
+    const { metadata, spec } = download;
+    const { namespace, pvc } = spec.targetVolume;
+    let reference: SnapshotReference;
+    try {
+      reference = parseSnapshotReference(spec.snapshotID);
+    } catch (error) {
+      const cause = `restore ${namespace}/${pvc}: read snapshotID: ${describeCause(error)}`;
+      return Promise.resolve({ cause, final: true });
+    }
+    const { openedBy, repository, snapshotID, sourceNamespace, claim, bytes } = reference;
+    return Promise.resolve({
+      metadata: {
+        ...this.place(download),
+        labels: copied(metadata.labels, [VELERO.restoreName, VELERO.restoreUid]),
+      },
+      spec: {
+        volumeSnapshotMoverBackupRef: {
+          ...{ resticrepository: repository, snapshotID, sourceNamespace },
+          sourcePVCData: { name: claim, size: String(bytes) },
+        },
+        // In another cluster Velero's namespace and location may be called otherwise; K-03 holds all the same.
+        protectedNamespace: metadata.namespace ?? '',
+        ...('target' in openedBy
+          ? { backupTarget: openedBy.target }
+          : { resticSecretRef: { name: secretHere(openedBy.secret, spec.backupStorageLocation) } }),
+        target: { claimName: pvc },
+      },
+    });
+  }
+
+  result(): Readonly<Record<string, unknown>> {
+    return {};
+  }
+
+  /** Velero leaves nothing to the mover here. */
+  cleanUp(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+function secretHere(secret: string, location: string): string {
+  return storageLocationOf(secret) === undefined ? secret : secretOfLocation(location);
+}

@@ -1,0 +1,107 @@
+import { deterministicName } from '../../../api/derived-names.ts';
+import type { DataUpload } from '../../../api/neighbours/velero.ts';
+import { VELERO } from '../../../api/neighbours/velero.ts';
+import { formatSnapshotReference } from '../../../api/snapshot-reference.ts';
+import type { VolumeSnapshotBackup } from '../../../api/volume-snapshot-backup.ts';
+import type { DataMoverClass } from '../../../api/data-mover-class.ts';
+import { orMissing } from '../../kubernetes/api-error.ts';
+import type { Client } from '../../kubernetes/client.ts';
+import { SNAPSHOTS } from '../../kubernetes/neighbour-resources.ts';
+import type { Draft, Stored } from '../../kubernetes/object.ts';
+import { CLAIMS } from '../../kubernetes/storage-resources.ts';
+import { chooseMover } from '../mover-class.ts';
+import type { MoveFlow, Obstacle } from './move-reconciler.ts';
+
+type Upload = Stored<DataUpload>;
+type Backup = Stored<VolumeSnapshotBackup>;
+
+/** DataUploads: each becomes a VolumeSnapshotBackup in the claim's namespace. */
+export class UploadFlow implements MoveFlow<DataUpload, VolumeSnapshotBackup> {
+  readonly #client: Client;
+  readonly #classes: () => readonly DataMoverClass[];
+
+  constructor(client: Client, classes: () => readonly DataMoverClass[]) {
+    this.#client = client;
+    this.#classes = classes;
+  }
+
+  place({ metadata, spec }: Upload): { readonly namespace: string; readonly name: string } {
+    const name = deterministicName('vsb', metadata.uid, spec.sourcePVC);
+    return { namespace: spec.sourceNamespace, name };
+  }
+
+  async draft(upload: Upload): Promise<Draft<VolumeSnapshotBackup> | Obstacle> {
+    const { metadata, spec } = upload;
+    const name = spec.csiSnapshot?.volumeSnapshot ?? '';
+    const subject = `back up ${spec.sourceNamespace}/${spec.sourcePVC}`;
+    const snapshot = await orMissing(this.#client.of(SNAPSHOTS).get(spec.sourceNamespace, name));
+    if (snapshot === undefined)
+      return { cause: `${subject}: there is no VolumeSnapshot ${name}`, final: false };
+    const content = snapshot.status?.boundVolumeSnapshotContentName;
+    if (content === undefined) {
+      const said = snapshot.status?.error?.message;
+      const cause = `${subject}: VolumeSnapshot ${name} has no content yet${said === undefined ? '' : `: ${said}`}`;
+      return { cause, final: false };
+    }
+    const claim = await orMissing(this.#client.of(CLAIMS).get(spec.sourceNamespace, spec.sourcePVC));
+    const choice = chooseMover(this.#classes(), undefined, claim?.metadata);
+    if (choice.is !== 'ours') {
+      const why = choice.is === 'others' ? choice.because : `there is no DataMoverClass ${choice.name}`;
+      return { cause: `${subject}: ${why}`, final: true };
+    }
+    const target = choice.of?.spec.backupTarget;
+    return {
+      metadata: {
+        ...this.place(upload),
+        labels: copied(metadata.labels, [VELERO.backupName, VELERO.backupUid]),
+      },
+      spec: {
+        ...{ volumeSnapshotContent: { name: content }, protectedNamespace: metadata.namespace ?? '' },
+        ...(target === undefined
+          ? { resticSecretRef: { name: secretOfLocation(spec.backupStorageLocation) } }
+          : { backupTarget: target }),
+        ...(spec.parentSnapshot === 'none' ? { base: 'none' } : {}),
+      },
+    };
+  }
+
+  result({ spec }: Upload, { metadata, spec: transfer, status }: Backup): Readonly<Record<string, unknown>> {
+    const { storage, progress, format = 'image', amounts } = status ?? {};
+    const openedBy =
+      transfer.backupTarget === undefined
+        ? { secret: transfer.resticSecretRef?.name ?? '' }
+        : { target: transfer.backupTarget };
+    const totalBytes = progress?.totalBytes ?? storage?.bytes ?? 0;
+    const snapshotID = formatSnapshotReference({
+      ...{ repository: status?.resticrepository ?? '', snapshotID: status?.snapshotID ?? '', openedBy },
+      ...{ protectedNamespace: transfer.protectedNamespace, sourceNamespace: metadata.namespace ?? '' },
+      ...{ claim: status?.sourcePVCData?.name ?? spec.sourcePVC, driver: storage?.driver ?? 'rbd', format },
+      bytes: storage?.bytes ?? totalBytes,
+    });
+    return {
+      ...{ snapshotID, nodeOS: 'linux', progress: { totalBytes, bytesDone: totalBytes } },
+      ...(amounts === undefined ? {} : { incrementalBytes: amounts.changed ?? amounts.uploaded }),
+    };
+  }
+
+  /** With moved data the snapshot is the mover's: Velero never deletes it. */
+  async cleanUp({ spec }: Upload): Promise<void> {
+    const name = spec.csiSnapshot?.volumeSnapshot;
+    if (name !== undefined && name !== '')
+      await orMissing(this.#client.of(SNAPSHOTS).delete(spec.sourceNamespace, name));
+  }
+}
+
+/** OADP's name for the secret that leads to a BackupStorageLocation's repositories. */
+export function secretOfLocation(location: string): string {
+  return `${location}-volsync-restic`;
+}
+
+export function copied(
+  labels: Readonly<Record<string, string>> | undefined,
+  keys: readonly string[],
+): Record<string, string> {
+  return Object.fromEntries(
+    keys.flatMap((key) => (labels?.[key] === undefined ? [] : [[key, labels[key]] as const])),
+  );
+}
