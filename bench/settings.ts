@@ -15,7 +15,7 @@ export interface Settings {
 
 const HELP = `Usage: npm run bench -- [options]
 
-  --size SIZE      bytes of each test volume: 512M, 2G (default 1G)
+  --size SIZE      bytes of each test volume: 512M, 4G (default 2G)
   --rounds N       how often each job is run (default 3)
   --only CASE      only cases whose name begins so: first, unchanged, restore, minio, tls, requests, sparse, index
                    (may be repeated)
@@ -46,7 +46,7 @@ export function readSettings(args: readonly string[]): Settings | undefined {
   }
   const quick = values.quick === true;
   return {
-    size: parseSize(values.size ?? (quick ? '256M' : '1G')),
+    size: parseSize(values.size ?? (quick ? '256M' : '2G')),
     rounds: parseNumber('--rounds', values.rounds ?? (quick ? '1' : '3')),
     only: values.only ?? [],
     blobs: parseNumber('--blobs', values.blobs ?? (quick ? '1000000' : '10000000')),

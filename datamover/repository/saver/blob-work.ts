@@ -53,7 +53,7 @@ export class BlobWork {
   identify(blobs: readonly Blob[], pack: PackSlot): Identified[] {
     const jobs: HashJob[] = [];
     const identified = blobs.map(({ address, length }) => {
-      if (this.#isZero(address, length)) return { id: this.#zeroId(address, length), zero: true };
+      if (this.isZero(address, length)) return { id: this.#zeroId(address, length), zero: true };
       const job = { hash: new Sha256(), bytes: this.#bytes.subarray(address, address + length) };
       jobs.push(job);
       return { hash: job.hash, zero: false };
@@ -111,7 +111,8 @@ export class BlobWork {
       );
   }
 
-  #isZero(address: number, length: number): boolean {
+  /** Whether every byte is zero. */
+  isZero(address: number, length: number): boolean {
     // Most blobs are not zero and differ in their first bytes.
     if (this.#bytes[address] !== 0) return false;
     const known = this.#core.zeroPrefix(address, length) >>> 0;

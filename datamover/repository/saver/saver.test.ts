@@ -26,6 +26,8 @@ describe('saveCells', () => {
         // A store that does not answer.
         storePack: (_pack, _content, signal) => {
           uploads++;
+          // Soon after it the threads are gone: they have nothing more to do.
+          setTimeout(() => stop.abort(), 1500);
           return new Promise((_resolve, reject) => {
             signal.addEventListener('abort', () =>
               reject(new DatamoverError({ operation: 'save', cause: 'stopped' })),
@@ -39,15 +41,13 @@ describe('saveCells', () => {
         signal: stop.signal,
         onBlobs: () => undefined,
       });
-      // By then the threads are gone: they have nothing more to do.
-      setTimeout(() => stop.abort(), 1500);
       await expect(finished).rejects.toMatchObject({ kind: 'cancelled', operation: 'back up' });
       expect(uploads).toBe(1);
       closeSync(fd);
     } finally {
       await rm(folder, { recursive: true });
     }
-  }, 20_000);
+  }, 60_000);
 });
 
 describe('saveStream', () => {
@@ -71,5 +71,5 @@ describe('saveStream', () => {
     setTimeout(() => stop.abort(), 1000);
     await expect(finished).rejects.toMatchObject({ kind: 'cancelled' });
     closeSync(fd);
-  }, 30_000);
+  }, 60_000);
 });

@@ -62,8 +62,8 @@ export interface Save {
 
 /** More workers than cores gain nothing; each holds a pack of about 17 MiB. */
 const MAX_WORKERS = 4;
-/** More uploads at once gain little, and each holds a pack in memory. */
-const MAX_UPLOADS = 4;
+/** More uploads at once gain little, and each holds a pack in memory; a stream has its slabs besides, and larger packs. */
+const MAX_UPLOADS = { cells: 4, grid: 4, fed: 4, content: 2, watched: 2 } as const;
 /** Cells a worker should have at least: a thread and its own last pack are not worth it for less. */
 const CELLS_PER_WORKER = 32;
 
@@ -158,7 +158,7 @@ class Job {
     this.#workers = workers;
     this.#arena = layoutArena({
       workers,
-      packSlots: workers + Math.max(1, Math.min(MAX_UPLOADS, sink.uploads)),
+      packSlots: workers + Math.max(1, Math.min(MAX_UPLOADS[input], sink.uploads)),
       input,
     });
     this.#bytes = Buffer.from(this.#arena.memory.buffer);

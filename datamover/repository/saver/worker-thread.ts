@@ -53,14 +53,20 @@ function workOnGrid(port: MessagePort, { fd, imageBytes, cells }: NonNullable<Wo
   const places = arena.cells.slice(number * CELLS_AT_ONCE, (number + 1) * CELLS_AT_ONCE);
   for (;;) {
     const blobs: PlacedBlob[] = [];
-    for (const address of places) {
+    while (blobs.length < places.length) {
       const position = control.nextCell();
       if (position >= list.total || control.stopped) break;
       const cell = list.at(position);
-      const length = cellLength(cell, imageBytes);
-      readCell(fd, address, length, cell);
-      control.count('read', length);
-      blobs.push({ place: cell, address, length });
+      const blob = {
+        place: cell,
+        address: places[blobs.length] ?? 0,
+        length: cellLength(cell, imageBytes),
+      };
+      readCell(fd, blob.address, blob.length, cell);
+      control.count('read', blob.length);
+      // A cell of zeros has nothing to hash, and would leave its neighbour to be hashed alone.
+      if (work.isZero(blob.address, blob.length)) take(port, [blob]);
+      else blobs.push(blob);
     }
     if (blobs.length === 0 || control.stopped) return;
     take(port, blobs);
