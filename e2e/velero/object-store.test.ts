@@ -100,9 +100,11 @@ describePeers(VELERO_PEERS, 'a real Velero with our plugin and its ObjectStore',
 
   test('the server had no trouble with the plugin', async () => {
     const log = (await velero.log()).split('\n');
-    const bad = /panic|failed to exit gracefully|Plugin process exited - restarting/;
+    const bad = /panic|Plugin process exited - restarting/;
     expect(log.filter((line) => bad.test(line))).toEqual([]);
-    const troubled = /level=(error|warning) .*(velero-plugin-datamover|datamover\.io)/;
+    // Velero kills after two seconds, in which a busy machine may not let a process end.
+    const troubled =
+      /level=(error|warning) (?!msg="plugin failed to exit gracefully").*(velero-plugin-datamover|datamover\.io)/;
     expect(log.filter((line) => troubled.test(line))).toEqual([]);
   });
 

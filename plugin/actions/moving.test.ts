@@ -317,6 +317,9 @@ describePeers([...KUBERNETES_PEERS, 'velero'], 'the actions on a real API server
         const { item } = await transferRecord.execute(other, backup, site.context);
         expect(annotationsOf(item)).toEqual({ 'velero.io/skip-from-backup': 'true' });
       }
+      const moving = backupOf(site.velero, 'b', { spec: { snapshotMoveData: true } });
+      const { item } = await transferRecord.execute(record, moving, site.context);
+      expect(annotationsOf(item)).toEqual({ 'velero.io/skip-from-backup': 'true' });
     });
   });
 

@@ -14,7 +14,9 @@ export const transferRecord: BackupItemAction = {
   name: 'datamover.io/transfer-record',
   appliesTo: () => ({ includedResources: [BACKUPS, RESTORES] }),
   async execute(item, backup) {
-    if (item.kind !== 'VolumeSnapshotBackup' || !isOfBackup(item.metadata.labels, backup))
+    // With --snapshot-move-data the record is Velero's DataUpload.
+    const isRecord = item.kind === 'VolumeSnapshotBackup' && backup.spec['snapshotMoveData'] !== true;
+    if (!isRecord || !isOfBackup(item.metadata.labels, backup))
       return { item: annotate(item, { [SKIP_FROM_BACKUP]: 'true' }) };
     return { item: annotate(item, restoreAnnotations(item as unknown as VolumeSnapshotBackup)) };
   },
