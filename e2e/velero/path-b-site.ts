@@ -1,12 +1,14 @@
+import { fileURLToPath } from 'node:url';
 import { customResourceDefinition } from '../../api/schema/kind.ts';
 import { KINDS } from '../../api/kinds.ts';
 import { makeClient } from '../../datamover/kubernetes/client.ts';
 import { loadConfiguration } from '../../datamover/kubernetes/configuration.ts';
 import { pluginExecutable } from '../../plugin/testing/executable.ts';
-import { startDaemon } from '../servers/daemon.ts';
+import { answers, startDaemon, type Daemon } from '../servers/daemon.ts';
 import { startOwnCluster, type OwnCluster } from '../servers/kubernetes.ts';
 import { startMinio } from '../servers/minio.ts';
 import { requirePeer } from '../servers/peers.ts';
+import { freePorts } from '../servers/ports.ts';
 import { startVelero, VELERO_PEERS, type Velero } from '../servers/velero.ts';
 import { DOUBLE_DRIVER, startSnapshotterDouble } from './doubles/csi-snapshotter.ts';
 import { moverDouble, type MoverDouble } from './doubles/mover.ts';
@@ -22,6 +24,8 @@ export interface PathBSite {
   makeApplication(claims: readonly string[]): Promise<string>;
   /** Gives a claim an empty volume, as its driver's provisioner would one from the claim's data source. */
   provision(namespace: string, claim: string): Promise<void>;
+  /** The mover's real controller, for what needs no agent. */
+  startController(): Promise<Daemon>;
   /** The plugin's ConfigMap. */
   configure(data: Readonly<Record<string, string>>): Promise<void>;
   /** `.status.phase` of a Velero object, once it is one of these; fails at another that nothing follows. */
@@ -68,6 +72,7 @@ export async function startPathB(): Promise<PathBSite> {
       return namespace;
     },
     provision: (namespace, claim) => cluster.apply(volumeFor(namespace, claim)),
+    startController: () => startController(cluster, velero.namespace),
     configure: (data) => cluster.apply(pluginConfig(velero.namespace, data)),
     async phase(kind, name, wanted) {
       await mover.eventually(`${kind} ${name} ${wanted}`, async () => {
@@ -92,6 +97,19 @@ export async function startPathB(): Promise<PathBSite> {
       await s3.stop();
     },
   };
+}
+
+async function startController({ kubeconfig }: OwnCluster, velero: string): Promise<Daemon> {
+  const port = await freePorts(1);
+  return startDaemon({
+    file: fileURLToPath(new URL('../../../bin/datamover', import.meta.url)),
+    args: [
+      ...['controller', `--kubeconfig=${kubeconfig}`, `--namespace=${velero}`, '--leader-elect=false'],
+      ...[`--protected-namespaces=${velero}`, `--http-address=127.0.0.1:${port}`, '--retries=0'],
+    ],
+    env: { KUBERNETES_SERVICE_HOST: undefined },
+    ready: () => answers(`http://127.0.0.1:${port}/readyz`),
+  });
 }
 
 function classes(): object[] {

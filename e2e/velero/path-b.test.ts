@@ -278,6 +278,20 @@ describePeers(PATH_B_PEERS, 'a plain CSI backup of a real Velero, moved by the p
     expect(items).toHaveLength(1);
   }, 300_000);
 
+  test('what the real controller cannot move is a failure, and describe has its sentence', async () => {
+    const controller = await site.startController();
+    await backupOf(kiosk, 'foreign');
+    await site.phase('backup', 'foreign', 'PartiallyFailed');
+    await controller.stop();
+    const [only] = await site.mover.backupsOf('foreign', 1);
+    expect(only?.status?.phase).toBe('Failed');
+    expect(only?.status?.message).toMatch(/double\.csi\.example\.org|volsync-restic/);
+    expect(await describe('backup', 'foreign')).toContain(`Operation Error:  `);
+    expect((await describe('backup', 'foreign')).replace(/\s+/g, ' ')).toContain(
+      (only?.status?.message ?? '').replace(/\s+/g, ' '),
+    );
+  }, 240_000);
+
   test('with actions of version 1, backup and restore stand still until the mover is done', async () => {
     await site.configure({ actions: 'v1', timeout: '2m' });
     await site.velero.server.stop();
