@@ -12,7 +12,7 @@ import type { BackupRecord } from './storage.suite.ts';
 import { PASSWORD, Workbench } from './testing/command.ts';
 
 const MIB = 1 << 20;
-const PATIENCE = 300_000;
+const PATIENCE = 600_000;
 
 describePeer('ceph', 'RBD images through the command', () => {
   let bench: Workbench;

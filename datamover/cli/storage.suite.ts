@@ -1,14 +1,17 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import type { DriverSite, SiteVolume } from '../volumes/driver.suite.ts';
 import { sorted } from '../volumes/testing/printable.ts';
 import { Workbench } from './testing/command.ts';
 import { ended, packBytes, programOf, until } from './testing/processes.ts';
 
 const MIB = 1 << 20;
-const PATIENCE = 300_000;
-const BYTES = 40 * MIB;
-const DATA = 28 * MIB;
+const PATIENCE = 600_000;
+const BYTES = 32 * MIB;
+const FEW = 3 * MIB;
+/** More than a pack, so that something is in the repository when a backup is cut off. */
+const DATA = 20 * MIB;
 
 /** The fields that every summary of a backup from a storage has; the agent's children are read by them (docs/cli.md). */
 export interface BackupRecord {
@@ -25,14 +28,18 @@ export interface BackupRecord {
   readonly warnings: readonly string[];
 }
 
-/**
- * What the command must do with volumes on every storage. `open` gives one that the suite has for itself. `drivesProgram`: another
- * program prints what is read.
- */
+export interface StorageTraits {
+  /** Another program prints what is read. */
+  readonly drivesProgram: boolean;
+  /** The volumes' block devices are on another machine: restores go to files, and nothing is compared at random. */
+  readonly devicesElsewhere?: boolean;
+}
+
+/** What the command must do with volumes on every storage. `open` gives one that the suite has for itself. */
 export function storageSuite(
   title: string,
   open: () => Promise<DriverSite>,
-  { drivesProgram }: { readonly drivesProgram: boolean },
+  { drivesProgram, devicesElsewhere = false }: StorageTraits,
 ): void {
   describe(`the command and ${title}`, () => {
     let bench: Workbench;
@@ -55,27 +62,30 @@ export function storageSuite(
       return conf === undefined ? [] : ['--ceph-conf', conf];
     };
     const url = (location: string): string => `${site.scheme}:${location}`;
+    const sample = devicesElsewhere ? ['--sample', '0'] : [];
     const backupArgs = (location: string, volume: string, ...more: string[]): string[] => [
-      'backup',
-      url(location),
-      '--volume',
-      volume,
-      ...access(),
-      ...more,
+      ...['backup', url(location), '--volume', volume],
+      ...[...sample, ...access(), ...more],
     ];
     const backUp = async (location: string, volume: string, ...more: string[]): Promise<BackupRecord> =>
       (await bench.json(backupArgs(location, volume, ...more))).at(-1) as BackupRecord;
-    const restore = async (snapshot: string, to: string, ...more: string[]): Promise<void> => {
-      await bench.json(['restore', snapshot, '--to', url(to), '--verify', ...access(), ...more]);
+    const newTarget = (): string => {
+      if (!devicesElsewhere) return url(site.newTarget());
+      return `file:${bench.path(`restored-${made++}`)}`;
     };
-    const filled = async (): Promise<{ volume: SiteVolume; name: string }> => {
+    const toward = (): string[] => (devicesElsewhere ? [] : access());
+    const restore = async (snapshot: string, to: string, ...more: string[]): Promise<void> => {
+      await bench.json(['restore', snapshot, '--to', to, '--verify', ...toward(), ...more]);
+    };
+    const filled = async (data = FEW): Promise<{ volume: SiteVolume; name: string }> => {
       const volume = await site.makeVolume(BYTES);
-      await volume.write(MIB, randomBytes(DATA));
+      await volume.write(MIB, randomBytes(data));
       return { volume, name: `shop/volume-${made++}` };
     };
-    const expectSame = async (one: string, other: string): Promise<void> => {
-      const [a, b] = [await site.read(one), await site.read(other)];
-      expect(a.equals(b)).toBe(true);
+    const expectSame = async (restored: string, location: string): Promise<void> => {
+      const path = restored.slice(restored.indexOf(':') + 1);
+      const content = devicesElsewhere ? await readFile(path) : await site.read(path);
+      expect(content.equals(await site.read(location))).toBe(true);
     };
 
     test(
@@ -87,12 +97,12 @@ export function storageSuite(
         expect(first).toMatchObject({ message_type: 'summary', warnings: [], volume: name });
         expect(first.changes).toEqual({ mechanism: expect.any(String), because: expect.any(String) });
         expect(first).not.toHaveProperty('base');
-        const target = site.newTarget();
+        const target = newTarget();
         await restore(first.snapshot_id, target);
         await expectSame(target, one);
 
-        await volume.write(35 * MIB, randomBytes(8192));
-        await volume.write(3 * MIB, Buffer.alloc(MIB));
+        await volume.write(29 * MIB, randomBytes(8192));
+        await volume.write(2 * MIB, Buffer.alloc(MIB));
         const two = await volume.snapshot('two');
         const second = await backUp(two, name);
         expect(second.parent).toBe(first.snapshot_id);
@@ -100,7 +110,7 @@ export function storageSuite(
         if (site.tellsChanges) {
           expect(second).toMatchObject({ base: first.snapshot_id, warnings: [] });
           expect(second.bytes_read).toBeLessThan(16 * MIB);
-          expect(second.bytes_changed).toBeLessThan(16 * MIB);
+          expect(second.bytes_changed).toBeGreaterThanOrEqual(2 * MIB);
         }
         await restore(second.snapshot_id, target, '--force');
         await expectSame(target, two);
@@ -142,7 +152,7 @@ export function storageSuite(
       async () => {
         const { volume, name } = await filled();
         const full = await bench.run(backupArgs(await volume.snapshot('one'), name, '--stats'));
-        expect(full.stdout).toMatch(/statistics: read [\d.]+ MiB, new 28\.0 MiB, uploaded [\d.]+ MiB/);
+        expect(full.stdout).toMatch(/statistics: read [\d.]+ MiB, new 3\.0 MiB, uploaded [\d.]+ MiB/);
         expect(full.stdout).toMatch(/\n {2}no base, by [a-z-]+, because \S/);
         await volume.write(0, randomBytes(4096));
         const next = await bench.run(backupArgs(await volume.snapshot('two'), name, '--stats', '-q'));
@@ -155,7 +165,7 @@ export function storageSuite(
     test(
       'a mover that is killed leaves nothing that the next backup does not use or take away',
       async () => {
-        const { volume, name } = await filled();
+        const { volume, name } = await filled(DATA);
         const location = await volume.snapshot('one');
         const before = sorted(await site.list());
         const stored = await packBytes(bench.repository);
@@ -168,7 +178,7 @@ export function storageSuite(
         // What it had uploaded is not uploaded again; a pack is a little larger than what it holds.
         expect(again.data_added).toBeLessThanOrEqual(DATA - 0.98 * uploaded);
         await expectLeft(before, volume);
-        const target = site.newTarget();
+        const target = newTarget();
         await restore(again.snapshot_id, target);
         await expectSame(target, location);
       },
@@ -179,7 +189,7 @@ export function storageSuite(
     testProgram?.(
       'a program of the storage that is killed fails the backup in one sentence, and leaves nothing',
       async () => {
-        const { volume, name } = await filled();
+        const { volume, name } = await filled(DATA);
         const location = await volume.snapshot('one');
         const before = sorted(await site.list());
         const mover = await bench.start(backupArgs(location, name, '--limit-upload', '4096', '-q'));
@@ -198,7 +208,7 @@ export function storageSuite(
     test(
       'a stopped backup and a stopped restore leave nothing',
       async () => {
-        const { volume, name } = await filled();
+        const { volume, name } = await filled(DATA);
         const location = await volume.snapshot('one');
         const before = sorted(await site.list());
         const stored = await packBytes(bench.repository);
@@ -210,9 +220,9 @@ export function storageSuite(
 
         const { snapshot_id: id } = await backUp(location, name);
         const kept = sorted(await site.list());
-        const target = url(site.newTarget());
+        const target = newTarget();
         const restoring = await bench.start(
-          ['--json', 'restore', id, '--to', target, ...access(), '--limit-download', '4096'],
+          ['--json', 'restore', id, '--to', target, ...toward(), '--limit-download', '4096'],
           { env: { RESTIC_PROGRESS_FPS: '10' } },
         );
         let said = '';
@@ -233,7 +243,7 @@ export function storageSuite(
     test(
       'status lines tell how far it is, and end at the whole',
       async () => {
-        const { volume, name } = await filled();
+        const { volume, name } = await filled(DATA);
         const lines = await bench.json(
           backupArgs(await volume.snapshot('one'), name, '--limit-upload', '16384'),
           { env: { RESTIC_PROGRESS_FPS: '20' } },

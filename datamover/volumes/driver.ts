@@ -36,7 +36,7 @@ export interface VolumeDriver<Read extends ReadPlan = ReadPlan, Target extends T
 
   /**
    * Takes away what killed transfers of ours left behind on this volume: holds, helper images. Gives a line for each; what a
-   * transfer that lives still uses stays.
+   * transfer that lives still uses stays. `location`: of the volume, or of a snapshot of it; it need not be there.
    */
   cleanUp(location: string, signal?: AbortSignal): Promise<string[]>;
 }
@@ -105,8 +105,8 @@ export interface HeldRead {
   /** Where the bytes come from; valid until `release`. */
   readonly feed: VolumeFeed;
   /**
-   * Reads ranges of the held snapshot, in their order, to check "unchanged" parts against the base. Undefined where the
-   * storage has no cheap way to read at random.
+   * Reads ranges of the held snapshot, in their order and each in one piece, to check "unchanged" parts against the base. Undefined
+   * where the storage has no cheap way to read at random.
    */
   readonly readRanges?: (ranges: readonly ByteRange[], signal?: AbortSignal) => AsyncIterable<RangeContent>;
   /** Always called, also after a failure; never throws for what is gone already. */

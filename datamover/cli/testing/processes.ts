@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { commandFailure, type Running } from '../../process/spawn.ts';
 
-/** Waits until it is so, for a minute at the most. */
+/** Waits until it is so, for some minutes at the most. */
 export async function until(isSo: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 60_000; Date.now() < deadline; await delay(20)) {
+  for (const deadline = Date.now() + 240_000; Date.now() < deadline; await delay(20)) {
     if (await isSo()) return;
   }
-  throw new Error('it did not come to it within a minute');
+  throw new Error('it did not come to it in four minutes');
 }
 
 /** The bytes of all packs of a local repository. */
@@ -22,14 +22,14 @@ export async function packBytes(repository: string): Promise<number> {
 
 /** The first program below this process that starts nothing itself and has such a command line. */
 export async function programOf(pid: number, commandLine: RegExp): Promise<number> {
-  for (const deadline = Date.now() + 60_000; Date.now() < deadline; await delay(2)) {
+  for (const deadline = Date.now() + 240_000; Date.now() < deadline; await delay(2)) {
     for (const child of await descendants(pid)) {
       const text = await readFile(`/proc/${child}/cmdline`, 'utf8').catch(() => '');
       const isLeaf = (await descendants(child)).length === 0;
       if (isLeaf && commandLine.test(text.replaceAll('\0', ' '))) return child;
     }
   }
-  throw new Error(`no program ${String(commandLine)} was started within a minute`);
+  throw new Error(`no program ${String(commandLine)} was started in four minutes`);
 }
 
 async function descendants(pid: number): Promise<number[]> {

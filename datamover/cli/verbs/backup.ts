@@ -27,6 +27,7 @@ interface BackupOptions extends SourceFlags {
   readonly parent?: string;
   readonly force?: boolean;
   readonly sample?: number;
+  readonly maxIncrements?: number;
   readonly stats?: boolean;
   readonly dryRun?: boolean;
 }
@@ -83,6 +84,11 @@ export const verb: Verb = {
       )
       .option('--raw', 'of zfs: send as it is on the disk (zfs send -w), encrypted data stays encrypted')
       .option('--sample <number>', 'unchanged MiB to compare with the source (default: 16 to 64)', parseCount)
+      .option(
+        '--max-increments <number>',
+        'of send streams: after so many a full one (default: 30)',
+        parseCount,
+      )
       .option('--stats', 'tell how much was read, and how it was known what changed')
       .option('-n, --dry-run', 'read and compare everything, write nothing')
       .addHelpText('after', EXAMPLES)
@@ -133,6 +139,7 @@ export const verb: Verb = {
                   time: options.time ?? new Date(),
                   compression: compressionOf(context),
                   dryRun,
+                  ...(options.maxIncrements !== undefined && { maxIncrements: options.maxIncrements }),
                   ...(options.sample !== undefined && { sample: { cells: options.sample } }),
                   ...(await readBase(repository, volume, options)),
                 },

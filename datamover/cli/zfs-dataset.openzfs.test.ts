@@ -1,0 +1,131 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { describePeer } from '../../e2e/servers/describe-peers.ts';
+import { startOpenZfs, type OpenZfs } from '../../e2e/servers/openzfs.ts';
+import type { BackupRecord } from './storage.suite.ts';
+import { Workbench } from './testing/command.ts';
+import { ended } from './testing/processes.ts';
+
+const PATIENCE = 600_000;
+const FILES = `mkdir -p a/b; for i in $(seq 12); do head -c $((i * 9000)) /dev/urandom > a/f$i; done
+  head -c 3000000 /dev/urandom > big; ln -s a/f3 link; ln a/f4 a/b/f4; chmod 741 a/f5`;
+const CHANGES = `rm a/f1[0-2]; head -c 4000000 /dev/urandom > a/b/new; dd if=/dev/urandom of=big bs=4k count=3 seek=100 conv=notrunc`;
+const LISTING = 'find . -exec stat -c "%n %f %s %Y" {} + | sort; find . -type f -exec sha256sum {} + | sort';
+
+describePeer('openzfs', 'ZFS datasets through the command', () => {
+  let zfs: OpenZfs;
+  let bench: Workbench;
+  let home: string;
+  let files: string;
+  let first: BackupRecord;
+  let second: BackupRecord;
+
+  const env = (): Record<string, string> => ({ ...zfs.environment });
+  const shell = async (dataset: string, script: string): Promise<string> => {
+    await zfs.run('sh', '-c', `mount | grep -q ' /${dataset} ' || zfs mount ${dataset}`);
+    return (await zfs.run('sh', '-ec', `cd /${dataset} && { ${script}; } 2>/dev/null`)).stdout;
+  };
+  const backUp = async (snapshot: string, ...more: string[]): Promise<BackupRecord> => {
+    const args = ['backup', `zfs:${snapshot}`, '--volume', 'shop/files', ...more];
+    return (await bench.json(args, { env: env() })).at(-1) as BackupRecord;
+  };
+
+  beforeAll(async () => {
+    bench = await Workbench.create();
+    zfs = await startOpenZfs();
+    home = `${zfs.pool}/dataset-command`;
+    await zfs.zfs('create', '-p', '-o', 'recordsize=32k', '-o', 'compression=lz4', `${home}/source`);
+    await bench.json(['init']);
+    await shell(`${home}/source`, FILES);
+    await zfs.zfs('snapshot', `${home}/source@one`);
+    first = await backUp(`${home}/source@one`);
+    await shell(`${home}/source`, CHANGES);
+    await zfs.zfs('snapshot', `${home}/source@two`);
+    second = await backUp(`${home}/source@two`);
+    files = await shell(`${home}/source`, LISTING);
+  }, PATIENCE);
+  afterAll(async () => {
+    await zfs.zfs('destroy', '-R', home);
+    await zfs.stop();
+    await bench.remove();
+  }, PATIENCE);
+
+  test(
+    'are kept as streams: a full one, then what changed; both are listed',
+    async () => {
+      expect(first).toMatchObject({ format: 'stream', warnings: [] });
+      expect(first.changes.because).toEqual(expect.any(String));
+      expect(second).toMatchObject({
+        changes: { mechanism: 'zfs-send-increment' },
+        base: first.snapshot_id,
+        warnings: [],
+      });
+      expect(second.bytes_read).toBeLessThan(first.bytes_read + 4_000_000);
+      expect(second.bytes_changed).toBe(second.bytes_read);
+      const [streams] = await bench.json(['restore', second.snapshot_id, '--list']);
+      expect(streams).toMatchObject([{ number: 0, from: null }, { number: 1 }]);
+    },
+    PATIENCE,
+  );
+
+  test(
+    'come back as a dataset with all of its files, properties as they were or as wished',
+    async () => {
+      const target = `${home}/restored`;
+      const restored = await bench.json(
+        ['restore', second.snapshot_id, '--to', `zfs:${target}`, '--property', 'compression=zstd'],
+        { env: env() },
+      );
+      expect(restored.at(-1)).toMatchObject({ message_type: 'summary', target: `zfs:${target}` });
+      expect(await shell(target, LISTING)).toBe(files);
+      const properties = await zfs.zfs('get', '-Hpo', 'value', 'compression,recordsize', target);
+      expect(properties.trim().split('\n')).toEqual(['zstd', '32768']);
+    },
+    PATIENCE,
+  );
+
+  test(
+    'a restore that is killed goes on where it was, and leaves nothing half',
+    async () => {
+      const target = `${home}/killed`;
+      const args = ['--json', 'restore', second.snapshot_id, '--to', `zfs:${target}`];
+      const mover = await bench.start([...args, '--limit-download', '1024'], {
+        env: { ...env(), RESTIC_PROGRESS_FPS: '10' },
+      });
+      let said = '';
+      for await (const chunk of mover.stdout as AsyncIterable<Buffer>) {
+        said += chunk.toString();
+        if (/"bytes_restored":[1-9]\d{6}/.test(said)) process.kill(mover.pid, 'SIGKILL');
+      }
+      await ended(mover);
+      const again = (await bench.json(args.slice(1), { env: env() })).at(-1);
+      expect(again).toMatchObject({ message_type: 'summary' });
+      expect(await shell(target, LISTING)).toBe(files);
+    },
+    PATIENCE,
+  );
+
+  test(
+    'begin a chain anew when it is as long as it may be',
+    async () => {
+      await zfs.zfs('snapshot', `${home}/source@three`);
+      const third = await backUp(`${home}/source@three`, '--max-increments', '1');
+      expect(third).not.toHaveProperty('base');
+      expect(third.changes.because).toMatch(/has 1 increments/);
+      const [streams] = await bench.json(['restore', third.snapshot_id, '--list']);
+      expect(streams).toHaveLength(1);
+    },
+    PATIENCE,
+  );
+
+  test(
+    'cannot become an image: a file gets the streams, other storages refuse with the way out',
+    async () => {
+      const { status, stderr } = await bench.run(['restore', second.snapshot_id, '--to', 'rbd:rbd/x'], {
+        env: env(),
+      });
+      expect(status).toBe(1);
+      expect(stderr).toMatch(/a chain of ZFS send streams, which the rbd driver cannot receive/);
+    },
+    PATIENCE,
+  );
+});
