@@ -30,8 +30,9 @@ export const LONGEST_CHAIN = 10_000;
 const DEFAULT_INCREMENTS = 30;
 
 /**
- * Why a chain is not to grow any more: then the newest snapshot is sent in full. What is known of its content is not stored
- * again, and each backup keeps the chain that it has. Undefined while the base's chain may grow, and where there is none.
+ * Why a chain is not to grow any more: then the newest snapshot is sent in full, and each earlier backup keeps the chain that
+ * it has. All of the full stream is stored: each record carries the checksum of everything before it (drr_checksum), so two
+ * streams share no blobs. Undefined while the base's chain may grow, and where there is none.
  */
 export async function grownChain(
   repository: Repository,

@@ -15,6 +15,8 @@ import { resumedStream } from './resumed-stream.ts';
 export interface ReceivePlan extends StreamTargetPlan {
   /** Where the first of the streams goes on that was interrupted. */
   readonly resume?: ResumePoint;
+  /** The full stream takes the place of what is there (`receive -F`, which an interrupted one needs again). */
+  readonly replaces: boolean;
   /** To set: at the beginning, or at the end where they are about room. */
   readonly properties: Readonly<Record<string, string>>;
 }
@@ -44,7 +46,7 @@ export async function planReceive(
   if (there === undefined) {
     await checkRoom(dataset, parentOf(dataset), need.record, signal);
     const properties = propertiesOf(dataset, need);
-    return { location: dataset, action: 'create', streams: need.streams, properties };
+    return { location: dataset, action: 'create', replaces: false, streams: need.streams, properties };
   }
   const { force = false, wishes } = need;
   const properties = force ? { ...wishes?.properties } : propertiesOf(dataset, need);
@@ -63,15 +65,15 @@ export async function planReceive(
   }
   const token = text(there.properties, 'receive_resume_token');
   if (token === undefined) {
-    if (known >= 0) return { location: dataset, action: 'resume', streams, properties };
+    if (known >= 0) return { location: dataset, action: 'resume', replaces: false, streams, properties };
     if (!force) throw refusal(dataset, 'it exists', 'name a dataset that is not there yet, or use --force');
     checkUnused(there);
     await checkRoom(dataset, dataset, need.record, signal);
-    return { location: dataset, action: 'overwrite', streams, properties };
+    return { location: dataset, action: 'overwrite', replaces: true, streams, properties };
   }
   const resume = readResumeToken(token);
   if (streams[0]?.guid === resume.toGuid && streams[0].fromGuid === resume.fromGuid) {
-    return { location: dataset, action: 'resume', streams, resume, properties };
+    return { location: dataset, action: 'resume', replaces: force, streams, resume, properties };
   }
   throw refusal(
     dataset,
@@ -130,15 +132,14 @@ export async function receiveStreams(
 }
 
 async function receive(
-  { location: dataset, action, properties }: ReceivePlan,
+  { location: dataset, replaces, properties }: ReceivePlan,
   stream: StoredStream,
   resume: ResumePoint | undefined,
   onBytes: (bytes: number) => void,
   signal?: AbortSignal,
 ): Promise<void> {
   const isNew = stream.fromGuid === undefined && resume === undefined;
-  // A full stream takes the place of what is there.
-  const isOver = isNew && action === 'overwrite';
+  const isOver = stream.fromGuid === undefined && replaces;
   const first = Object.entries(isNew ? properties : {}).filter(([name]) => !LAST.includes(name));
   const settings = first.flatMap(([name, value]) => ['-o', `${name}=${value}`]);
   const whole = stream.open(signal);
