@@ -3,7 +3,7 @@ import type { Snapshot } from '../repository/snapshot.ts';
 import { epochMilliseconds } from '../repository/time.ts';
 import type { Id } from '../repository/types.ts';
 import type { BaseBackup, DriverName } from '../volumes/driver.ts';
-import { volumePath, type VolumeFormat, type VolumeName } from './layout.ts';
+import { volumePath, type VolumeFormat, type VolumeName, type VolumeRecord } from './layout.ts';
 import { VolumeReader } from './volume-reader.ts';
 
 export interface EarlierBackup {
@@ -42,10 +42,18 @@ export async function readBases(
     backups.slice(0, MAX_BASES).map(async ({ id, snapshot }): Promise<BaseBackup | undefined> => {
       const reader = await VolumeReader.open(repository, id, snapshot, signal).catch(() => undefined);
       if (reader?.record.format !== format) return undefined;
-      const { bytes, [driver]: record } = reader.record;
+      const { bytes, [driver]: own } = reader.record;
+      const record = own ?? (driver === 'zfs' ? pipedChain(reader.record) : undefined);
       return { snapshotId: id, bytes, ...(record !== undefined && { record }) };
     }),
   );
   signal?.throwIfAborted();
   return bases.filter((base) => base !== undefined);
+}
+
+/** What a chain that came through pipes tells of itself, in the words of the driver's own record. */
+function pipedChain({ streams }: VolumeRecord): { readonly guid: string; readonly raw?: true } | undefined {
+  const last = streams?.at(-1)?.zfs;
+  if (last === undefined) return undefined;
+  return { guid: last.guid, ...(last.features.includes('raw') && { raw: true as const }) };
 }

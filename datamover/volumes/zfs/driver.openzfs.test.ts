@@ -205,6 +205,27 @@ describePeer('openzfs', 'the ZFS driver: volumes', () => {
     await zfs.zfs('release', 'mine', `${vol}@a`);
   }, 120_000);
 
+  test('a zfs send that is killed makes no backup and leaves no hold; the next attempt is whole', async () => {
+    const vol = `${home}/killed`;
+    await zfs.zfs('create', '-s', '-V', '32M', vol);
+    const device = await zfs.device(vol);
+    await shell(`dd if=/dev/urandom of=${device} bs=1M count=24 conv=fsync; zfs snapshot ${vol}@a`);
+    const volume = { namespace: 'shop', name: 'killed' };
+    const failed = back(`${vol}@a`, { volume }).then(
+      () => 'made',
+      (error: unknown) => (error instanceof Error ? error.message : ''),
+    );
+    const look = `ps -o pid,args | awk '/[z]fs send .*killed@a/ && !/-n/ { print $1 }'`;
+    await shell(
+      `for i in $(seq 600); do p=$(${look}); [ -n "$p" ] && kill -9 $p && exit 0; sleep 0.05; done; exit 1`,
+    );
+    expect(await failed).toMatch(/read the output of zfs|stream/);
+    expect(await shell(`zfs holds -H ${vol}@a`)).toBe('');
+    const again = await back(`${vol}@a`, { volume });
+    expect(again.parent).toBeUndefined();
+    expect(await imageOf(again)).toBe(await hashOf(vol));
+  }, 120_000);
+
   test('targets: thick or thin, wished blocks, larger taken, smaller and full refused, half a volume never left', async () => {
     const small = `${zfs.smallPool}/driver-test`;
     await zfs.zfs('create', small);
