@@ -12,7 +12,7 @@ import { AgentSite, hasEnded, transferredOf, type RunningAgent } from './testing
 const MIB = 1 << 20;
 
 describePeers(
-  [...KUBERNETES_PEERS, 'minio', 'restic-current'],
+  [...KUBERNETES_PEERS, 'helm', 'minio', 'restic-current'],
   'the agent on a real API server',
   (...peers) => {
     const restic = peers.find(({ name }) => name === 'restic-current')?.file ?? 'restic';

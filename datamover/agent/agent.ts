@@ -4,6 +4,7 @@ import { makeRegistry, TransferMetrics, type Operation } from '../http/metrics.t
 import { serve, type Health } from '../http/server.ts';
 import { orMissing } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
+import type { LeaseClaim } from '../kubernetes/lease.ts';
 import { EventRecorder } from '../kubernetes/events.ts';
 import { Informer } from '../kubernetes/informer.ts';
 import type { KubernetesObject, Stored } from '../kubernetes/object.ts';
@@ -12,7 +13,7 @@ import { pause } from '../kubernetes/backoff.ts';
 import { runWorkers, WorkQueue, type Reconciled } from '../kubernetes/workqueue.ts';
 import { programVersion } from '../version.ts';
 import { decide, type Decision } from './decide.ts';
-import { Job, type JobContext } from './job.ts';
+import { Job, transferLease, type JobContext } from './job.ts';
 import type { AgentOptions } from './options.ts';
 import { keepPresence } from './presence.ts';
 import { Scratch } from './scratch.ts';
@@ -48,6 +49,8 @@ class Agent {
   readonly #registry = makeRegistry('agent', programVersion());
   readonly #queue = new WorkQueue({ backoff: { firstMs: 200, maxMs: 15_000 } });
   readonly #jobs = new Map<string, Job>();
+  /** By the UIDs of objects whose leases others hold: how long they have not been renewed is known by looking again and again. */
+  readonly #leases = new Map<string, LeaseClaim>();
   /** Jobs that are being begun: they take their place already. */
   readonly #beginning = new Set<string>();
   readonly #context: JobContext;
@@ -129,7 +132,10 @@ class Agent {
       onHandlerFailure: (error) => this.#log.error({ err: error }, 'a handler failed'),
       signal,
     });
-    informer.onChange(({ object }) => this.#queue.add(keyOf(operation, object)));
+    informer.onChange(({ type, object }) => {
+      if (type === 'deleted') this.#leases.delete(object.metadata.uid);
+      this.#queue.add(keyOf(operation, object));
+    });
     return informer;
   }
 
@@ -177,9 +183,13 @@ class Agent {
   async #begin(key: string, transfer: Transfer, adopted: boolean): Promise<Reconciled> {
     this.#beginning.add(key);
     try {
-      const job = await Job.begin(this.#context, transfer, adopted);
+      const { uid } = transfer.object.metadata;
+      const claim = this.#leases.get(uid) ?? transferLease(this.#context, transfer);
+      this.#leases.set(uid, claim);
+      const job = await Job.begin(this.#context, transfer, claim, adopted);
       // Somebody else has it, or its predecessor's lease has not run out: looked at again in good time.
       if (job === undefined) return { againAfterMs: (this.#options.leaseSeconds * 1000) / 10 };
+      this.#leases.delete(uid);
       this.#jobs.set(key, job);
       this.#count(transfer.operation);
       void job.ended.then(() => {

@@ -1,5 +1,5 @@
 import { pause } from '../kubernetes/backoff.ts';
-import { LeaseClaim, type LeaseOptions } from '../kubernetes/lease.ts';
+import type { LeaseClaim } from '../kubernetes/lease.ts';
 
 export interface Heartbeat {
   /** Fires when the lease is lost or about to run out: whoever works under it must have ended when it has. */
@@ -8,12 +8,14 @@ export interface Heartbeat {
   release(): Promise<void>;
 }
 
-/** Takes a lease and keeps it. Undefined where somebody else holds it; throws an ApiError where the server does not answer. */
+/**
+ * Takes a lease and keeps it. Undefined where somebody else holds it: tried again, it must be with the same `claim`, which knows for
+ * how long nobody has renewed it. Throws an ApiError where the server does not answer.
+ */
 export async function beginHeartbeat(
-  options: LeaseOptions,
+  claim: LeaseClaim,
   onFailure: (error: unknown) => void,
 ): Promise<Heartbeat | undefined> {
-  const claim = new LeaseClaim(options);
   if (!(await claim.acquireOrRenew())) return undefined;
   const stop = new AbortController();
   const lost = new AbortController();
@@ -41,7 +43,7 @@ async function renew(
     await pause(Math.min(claim.durationMs / 6, Math.max(1, claim.remainingMs - reserveMs)), stop);
     if (isAborted(stop)) return;
     try {
-      const patience = AbortSignal.timeout(Math.max(1, claim.remainingMs - reserveMs));
+      const patience = AbortSignal.timeout(Math.ceil(Math.max(1, claim.remainingMs - reserveMs)));
       if (!(await claim.acquireOrRenew(AbortSignal.any([stop, patience])))) lost.abort();
     } catch (error) {
       if (isAborted(stop)) return;

@@ -7,7 +7,7 @@ import { isApiError, orMissing } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
 import { SECRETS, secretValues } from '../kubernetes/core-resources.ts';
 import type { EventRecorder } from '../kubernetes/events.ts';
-import { processIdentity } from '../kubernetes/lease.ts';
+import { LeaseClaim, processIdentity } from '../kubernetes/lease.ts';
 import { openDriver } from '../volumes/open-driver.ts';
 import { commandFor, type ChildCommand } from './command.ts';
 import { beginHeartbeat, type Heartbeat } from './heartbeat.ts';
@@ -28,6 +28,15 @@ export interface JobContext {
   readonly events: EventRecorder;
   readonly metrics: TransferMetrics;
   readonly log: Logger;
+}
+
+/** The heartbeat of one transfer, which whoever carries it holds. */
+export function transferLease({ client, options }: JobContext, transfer: Transfer): LeaseClaim {
+  return new LeaseClaim({
+    ...{ client, namespace: options.namespace, name: LEASES.transfer(transferID(transfer)) },
+    ...{ identity: processIdentity(), durationSeconds: options.leaseSeconds },
+    metadata: { labels: labelsOf(transfer) },
+  });
 }
 
 /** Why a job is to end before its child does. */
@@ -78,17 +87,16 @@ export class Job {
    * Takes the lease, then the object (K-12, K-13), and begins. Undefined where somebody else has the lease or was quicker; throws an
    * ApiError where the server does not answer.
    */
-  static async begin(context: JobContext, transfer: Transfer, adopted: boolean): Promise<Job | undefined> {
+  static async begin(
+    context: JobContext,
+    transfer: Transfer,
+    claim: LeaseClaim,
+    adopted: boolean,
+  ): Promise<Job | undefined> {
     const { client, options, log } = context;
     const id = transferID(transfer);
     const onFailure = (error: unknown): void => log.warn({ transfer: id }, describeCause(error));
-    const heartbeat = await beginHeartbeat(
-      {
-        ...{ client, namespace: options.namespace, name: LEASES.transfer(id), identity: processIdentity() },
-        ...{ durationSeconds: options.leaseSeconds, metadata: { labels: labelsOf(transfer) } },
-      },
-      onFailure,
-    );
+    const heartbeat = await beginHeartbeat(claim, onFailure);
     if (heartbeat === undefined) return undefined;
     const writer = new StatusWriter(client, options.pod, transfer);
     const { status } = transfer.object;
@@ -228,8 +236,15 @@ export class Job {
     try {
       await this.#writer.insist(end, onFailure, this.#patience.signal);
     } catch (error) {
-      if (!(error instanceof NotOurs)) throw error;
-      this.#log.warn(error.message);
+      if (error instanceof NotOurs) {
+        this.#log.warn(error.message);
+        return;
+      }
+      if (!isApiError(error, 'invalid') || status !== 'True') throw error;
+      // Without any report the whole transfer would be begun again and again.
+      this.#log.error(error.message);
+      const refusal = transferred('False', REASONS.error, error.message);
+      await this.#writer.insist(refusal, onFailure, this.#patience.signal);
       return;
     }
     const type = outcome === 'failed' ? 'Warning' : 'Normal';

@@ -2,7 +2,7 @@ import { AGENT_LEASE, LEASES } from '../../api/names.ts';
 import { labelValue } from '../../api/derived-names.ts';
 import { pause } from '../kubernetes/backoff.ts';
 import type { Client } from '../kubernetes/client.ts';
-import { processIdentity } from '../kubernetes/lease.ts';
+import { LeaseClaim, processIdentity } from '../kubernetes/lease.ts';
 import { beginHeartbeat } from './heartbeat.ts';
 import type { AgentOptions } from './options.ts';
 
@@ -17,17 +17,17 @@ export async function keepPresence(
   signal: AbortSignal,
 ): Promise<void> {
   const { namespace, node, drivers, leaseSeconds } = options;
-  const lease = {
+  const claim = new LeaseClaim({
     ...{ client, namespace, name: LEASES.agent(node), identity: processIdentity() },
     durationSeconds: leaseSeconds,
     metadata: {
       labels: { [AGENT_LEASE.label]: labelValue(node) },
       annotations: { [AGENT_LEASE.node]: node, [AGENT_LEASE.drivers]: drivers.join(',') },
     },
-  };
+  });
   while (!signal.aborted) {
     try {
-      const heartbeat = await beginHeartbeat(lease, onFailure);
+      const heartbeat = await beginHeartbeat(claim, onFailure);
       if (heartbeat !== undefined) {
         await aborted(AbortSignal.any([signal, heartbeat.lost]));
         await heartbeat.release();

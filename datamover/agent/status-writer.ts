@@ -56,7 +56,10 @@ export class StatusWriter {
     }
   }
 
-  /** The same until it has been written: what came of a transfer must not be lost because the server is away for a while. */
+  /**
+   * The same until it has been written: what came of a transfer must not be lost because the server is away for a while, or knows no
+   * rights yet since it was just started. Throws NotOurs, what `signal` ends, and what the server will never take (`invalid`).
+   */
   async insist(status: OwnedStatus, onFailure: (error: unknown) => void, signal: AbortSignal): Promise<void> {
     const backoff = new Backoff({ firstMs: 500, maxMs: 10_000 });
     for (;;) {
@@ -64,7 +67,7 @@ export class StatusWriter {
         await this.write(status, signal);
         return;
       } catch (error) {
-        if (!isApiError(error) || !error.retryable) throw error;
+        if (!isApiError(error) || error.reason === 'invalid') throw error;
         onFailure(error);
         await pause(backoff.next(), signal);
         if (signal.aborted) throw error;

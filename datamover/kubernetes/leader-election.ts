@@ -91,7 +91,8 @@ async function renew(
     await pause(retryMs, over.signal);
     if (isStopped(over.signal)) return;
     try {
-      const patience = Math.max(1, claim.remainingMs - claim.durationMs / 3);
+      // Whole milliseconds: Node refuses others.
+      const patience = Math.ceil(Math.max(1, claim.remainingMs - claim.durationMs / 3));
       if (!(await claim.acquireOrRenew(AbortSignal.any([over.signal, AbortSignal.timeout(patience)]))))
         over.abort();
     } catch (error) {

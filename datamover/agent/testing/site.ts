@@ -9,6 +9,7 @@ import { crdFiles } from '../../../api/crd-files.ts';
 import { transferIdOf } from '../../../api/derived-names.ts';
 import { KINDS } from '../../../api/kinds.ts';
 import { transferSecretName } from '../../../api/names.ts';
+import { renderChart } from '../../../e2e/chart/render.ts';
 import { startOwnCluster, type OwnCluster } from '../../../e2e/servers/kubernetes.ts';
 import { makeClient, type Client } from '../../kubernetes/client.ts';
 import { loadConfiguration } from '../../kubernetes/configuration.ts';
@@ -18,7 +19,7 @@ import type { AgentOptions } from '../options.ts';
 import { BACKUPS, RESTORES, type Backup, type Restore } from '../transfer.ts';
 
 /** Seconds of the leases of agents here. */
-export const TEST_LEASE_SECONDS = 6;
+export const TEST_LEASE_SECONDS = 12;
 
 /** An agent as a process of its own, with what it logged. */
 export interface RunningAgent {
@@ -71,12 +72,11 @@ export class AgentSite {
 
   async #mountAccount(): Promise<void> {
     const { cluster, mover } = this;
-    await cluster.kubectl(['create', 'serviceaccount', 'agent', `--namespace=${mover}`]);
-    await cluster.kubectl([
-      ...['create', 'clusterrolebinding', 'agent', '--clusterrole=cluster-admin'],
-      `--serviceaccount=${mover}:agent`,
-    ]);
-    const token = await cluster.kubectl(['create', 'token', 'agent', `--namespace=${mover}`]);
+    // Agents run with the chart's rights and no others.
+    const only = ['templates/serviceaccounts.yaml', 'templates/agent-roles.yaml'];
+    const values = { controller: { enabled: false } };
+    await cluster.apply(await renderChart({ namespace: mover, values, only }));
+    const token = await cluster.kubectl(['create', 'token', 'datamover-agent', `--namespace=${mover}`]);
     await mkdir(this.#account);
     await writeFile(join(this.#account, 'token'), token.trim(), { mode: 0o600 });
     await writeFile(join(this.#account, 'namespace'), mover);
