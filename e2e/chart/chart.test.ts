@@ -58,7 +58,11 @@ describePeers([...KUBERNETES_PEERS, 'helm'], 'the chart', () => {
       manifests.find((manifest) => manifest.kind === kind)?.spec?.template?.spec.containers[0]?.args ?? [];
     expect(argsOf('Deployment')).toEqual([
       ...['controller', '--http-address=:8080', '--log-level=info', `--protected-namespaces=${velero}`],
-      ...[`--velero-namespace=${velero}`, `--zfs-namespace=${velero}`, `--ceph-csi-config=${velero}/ceph-csi-config`],
+      ...[
+        `--velero-namespace=${velero}`,
+        `--zfs-namespace=${velero}`,
+        `--ceph-csi-config=${velero}/ceph-csi-config`,
+      ],
       '--max-transfers=7',
     ]);
     expect(argsOf('DaemonSet')).toEqual([
@@ -69,7 +73,9 @@ describePeers([...KUBERNETES_PEERS, 'helm'], 'the chart', () => {
 
   test('no role is wide: nothing by star, and no list of secrets', async () => {
     const manifests = parse(await renderChart({ namespace, values: full }));
-    const rules = manifests.flatMap((manifest) => (manifest.rules ?? []).map((rule) => ({ ...rule, of: manifest.kind })));
+    const rules = manifests.flatMap((manifest) =>
+      (manifest.rules ?? []).map((rule) => ({ ...rule, of: manifest.kind })),
+    );
     expect(rules.length).toBeGreaterThan(10);
     for (const { resources, verbs, of } of rules) {
       expect([...resources, ...verbs]).not.toContain('*');
@@ -82,8 +88,9 @@ describePeers([...KUBERNETES_PEERS, 'helm'], 'the chart', () => {
 
   test('only where there is ZFS an agent is privileged and sees the devices', async () => {
     const pod = async (drivers: string[]): Promise<Pod | undefined> =>
-      parse(await renderChart({ namespace, values: { agent: { drivers } }, only: ['templates/agent.yaml'] }))[0]?.spec
-        ?.template?.spec;
+      parse(
+        await renderChart({ namespace, values: { agent: { drivers } }, only: ['templates/agent.yaml'] }),
+      )[0]?.spec?.template?.spec;
     const zfs = await pod(['zfs']);
     expect(zfs?.containers[0]?.securityContext).toMatchObject({ privileged: true });
     expect(zfs?.volumes.flatMap(({ hostPath }) => hostPath?.path ?? [])).toEqual(['/dev']);

@@ -19,7 +19,8 @@ export type PeerName =
   | 'snapshot-controller'
   | 'csi-snapshotter'
   | 'csi-provisioner'
-  | 'velero';
+  | 'velero'
+  | 'helm';
 
 export interface Peer {
   readonly name: PeerName;

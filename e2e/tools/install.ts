@@ -10,6 +10,7 @@ import type { Inventory, Peer, PeerName } from '../servers/peers.ts';
 import { installPackages } from './apt.ts';
 import { installEtcd } from './etcd.ts';
 import { probeKernel } from './kernel.ts';
+import { installHelm } from './helm.ts';
 import { installKubernetes } from './kubernetes.ts';
 import { installLibrbd } from './librbd.ts';
 import { installMinio } from './minio.ts';
@@ -46,6 +47,7 @@ const INSTALLERS: Record<PeerName, () => Promise<Installed>> = {
   'csi-snapshotter': () => installKubernetes('csi-snapshotter'),
   'csi-provisioner': () => installKubernetes('csi-provisioner'),
   velero: installVelero,
+  helm: installHelm,
 };
 
 const target = new URL('inventory.json', import.meta.url);
