@@ -8,6 +8,7 @@ import { makeBucket } from '../../e2e/servers/s3-server.ts';
 import { KUBERNETES_PEERS } from '../../e2e/servers/kubernetes.ts';
 import { orMissing } from '../kubernetes/api-error.ts';
 import { SECRETS } from '../kubernetes/core-resources.ts';
+import { until } from '../kubernetes/testing/waiting.ts';
 import { findCondition } from '../kubernetes/conditions.ts';
 import { LEASES } from '../kubernetes/lease.ts';
 import type { AgentDouble } from './testing/agent-double.ts';
@@ -284,6 +285,45 @@ describePeers(
       await bench.ended(made, 'Completed');
       reborn.die();
     }, 180_000);
+
+    test('K-16: limits hold while many wait, and each is carried once', async () => {
+      const node = 'node-3';
+      const crowd = await bench.agent(node);
+      const spaces = await Promise.all([1, 2, 3].map(() => bench.cluster.makeNamespace()));
+      const wanted = spaces.flatMap((namespace, place) =>
+        Array.from({ length: place === 0 ? 6 : 2 }, () => namespace),
+      );
+      const made: Awaited<ReturnType<ControllerBench['backUp']>>[] = [];
+      for (const namespace of wanted) {
+        const { content } = await bench.makeSnapshot({ namespace, node });
+        made.push(await bench.backUp(namespace, content));
+      }
+      const ended: string[] = [];
+      let most = 0;
+      await until(
+        async () => {
+          const now = await Promise.all(made.map((one) => bench.read(one)));
+          const busy = now.filter(
+            ({ status }) => status?.phase === 'InProgress' && status.batchingStatus === 'Processing',
+          );
+          most = Math.max(most, busy.length);
+          const [next] = busy.filter(({ status }) => (status?.claimedBy ?? '') === '');
+          if (next !== undefined) {
+            await crowd.claim(next);
+            await crowd.succeed(next, SNAPSHOT_ID);
+            ended.push(next.metadata.namespace ?? '');
+          }
+          return now.every(({ status }) => status?.phase === 'Completed');
+        },
+        () => `${ended.length} of ${made.length}`,
+        240_000,
+      );
+      expect(most).toBeLessThanOrEqual(2);
+      expect(ended).toHaveLength(10);
+      const all = await Promise.all(made.map((one) => bench.read(one)));
+      expect(all.map(({ status }) => status?.attempts)).toEqual(made.map(() => 1));
+      crowd.die();
+    }, 300_000);
 
     test("OADP's way: the repository follows from the BackupStorageLocation, on a real MinIO", async () => {
       const minio = await startMinio();
