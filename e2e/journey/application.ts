@@ -1,0 +1,113 @@
+import { randomBytes } from 'node:crypto';
+import { run } from '../../datamover/process/spawn.ts';
+import type { System } from '../cluster/system.ts';
+import { claim } from '../servers/claims.ts';
+import { requirePeer } from '../servers/peers.ts';
+
+export const MEBIBYTE = 2 ** 20;
+
+/** A namespace with a ConfigMap and claims on RBD, each with data, and what must come back. */
+export interface Application {
+  readonly namespace: string;
+  /** SHA-256 of each claim's volume as it was when the application was made or last written to. */
+  readonly digests: Map<string, string>;
+}
+
+/** Makes an application with claims of 32 MiB, a third of it filled. */
+export async function makeApplication(system: System, claims: readonly string[]): Promise<Application> {
+  const { cluster, rbd } = system;
+  const namespace = await cluster.makeNamespace();
+  await cluster.apply(
+    {
+      ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'settings', namespace } },
+      data: { colour: 'green' },
+    },
+    ...claims.map((name) => claim({ namespace, name, storageClass: rbd.storageClass, size: '32Mi' })),
+  );
+  const application: Application = { namespace, digests: new Map() };
+  for (const name of claims) await change(system, application, name, 3 * MEBIBYTE, 10 * MEBIBYTE);
+  return application;
+}
+
+/** Writes into a claim's volume, as the application would. */
+export async function change(
+  { rbd }: System,
+  { namespace, digests }: Application,
+  name: string,
+  offset: number,
+  length: number,
+): Promise<void> {
+  await rbd.write(namespace, name, offset, randomBytes(length));
+  digests.set(name, await rbd.digest(namespace, name));
+}
+
+/** The whole namespace is gone, with its claims, volumes and images. */
+export async function loseApplication({ cluster }: System, { namespace }: Application): Promise<void> {
+  await cluster.kubectl(['delete', 'namespace', namespace, '--timeout=180s']);
+}
+
+/** The volumes of these claims, as they are now in this namespace. */
+export async function digestsOf(
+  { rbd }: System,
+  namespace: string,
+  claims: Iterable<string>,
+): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  for (const name of claims) found.set(name, await rbd.digest(namespace, name));
+  return found;
+}
+
+/** `velero backup create` to its end; gives what it and `describe` say. Throws when it is not Completed. */
+export async function backUp(
+  { velero }: System,
+  name: string,
+  namespaces: readonly string[],
+  ...flags: readonly string[]
+): Promise<string> {
+  const included = ['--include-namespaces', namespaces.join(',')];
+  const said = await velero.cli('backup', 'create', name, ...included, ...flags, '--wait');
+  const described = await velero.cli('backup', 'describe', name, '--details');
+  if (!said.includes('Backup completed with status: Completed'))
+    throw new Error(await why({ velero }, said, described));
+  return described;
+}
+
+/** `velero restore create` to its end; gives what `describe` says. Throws when it is not Completed. */
+export async function restore(
+  { velero }: Pick<System, 'velero'>,
+  name: string,
+  backup: string,
+  ...flags: readonly string[]
+): Promise<string> {
+  const said = await velero.cli('restore', 'create', name, '--from-backup', backup, ...flags, '--wait');
+  const described = await velero.cli('restore', 'describe', name, '--details');
+  if (!`${said}${described}`.includes('Restore completed with status: Completed'))
+    throw new Error(await why({ velero }, said, described));
+  return described;
+}
+
+async function why({ velero }: Pick<System, 'velero'>, said: string, described: string): Promise<string> {
+  const log = await velero.log();
+  const errors = log.split('\n').filter((line) => /level=(error|warning)/.test(line));
+  return [said, described, ...errors.slice(-20)].join('\n');
+}
+
+/** What the rest of the world reads of the repository of a namespace: with a restic that we did not write. */
+export async function restic(system: System, namespace: string, ...args: string[]): Promise<string> {
+  const { s3, velero, mover } = system;
+  const { stdout } = await run({
+    file: requirePeer('restic-current').file,
+    args: ['--no-cache', '--json', ...args],
+    env: {
+      ...{
+        AWS_ACCESS_KEY_ID: s3.accessKey,
+        AWS_SECRET_ACCESS_KEY: s3.secretKey,
+        AWS_DEFAULT_REGION: s3.region,
+      },
+      // Beside Velero's own files, in a folder that it allows.
+      RESTIC_REPOSITORY: `s3:${s3.endpoint}/${velero.bucket}/restic/datamover.io/${namespace}`,
+      RESTIC_PASSWORD: mover.password,
+    },
+  });
+  return stdout;
+}
