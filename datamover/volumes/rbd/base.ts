@@ -64,8 +64,8 @@ async function findShared(
   signal?: AbortSignal,
 ): Promise<BaseReading | string> {
   const backup = `backup ${base.snapshotId.slice(0, 8)}`;
-  const sources = sidesOf(pinned, parent);
-  const bases = sidesOf(recorded, recorded.parent);
+  const sources = sidesOf(pinned, showsParent(pinned) ? parent : undefined);
+  const bases = sidesOf(recorded, showsParent(recorded) ? recorded.parent : undefined);
   const pair = sources
     .flatMap((to) => bases.map((from) => ({ from, to })))
     .find(({ from, to }) => from.imageId === to.imageId);
@@ -104,6 +104,14 @@ async function findShared(
       overlap,
     },
   };
+}
+
+/**
+ * A snapshot of ceph-csi bears its image's name, and nobody works with it. A clone that is worked with may hide what its parent has
+ * by a discard, which librbd does not tell as something of its own: then the two have nothing in common.
+ */
+function showsParent({ name }: Pick<PinnedSnap, 'name'>): boolean {
+  return name.image === name.snap;
 }
 
 function sidesOf(own: Moment, parent: Moment | undefined): Side[] {

@@ -265,6 +265,24 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
   );
 
   test(
+    'a volume that is a clone may hide what its parent has: nothing is shared with the parent',
+    async () => {
+      const volume = await filled();
+      const one = await volume.snapshot();
+      const first = await readInto(byId(), await plan(byId(), volume.location(one)));
+      const restored = await volume.restore(one);
+      restored.change((image) => image.discard(0, 3 * MIB));
+      restored.change((image) => image.snap('own'));
+      const location = `${ceph.pool}/${restored.image}@own`;
+      const planned = await plan(byId(), location, [first]);
+      expect(planned.changes.because).toMatch(/is of another image/);
+      const second = await readInto(byId(), planned, first);
+      expect(second.content.equals(client.read(restored.image, 'own'))).toBe(true);
+    },
+    PATIENCE,
+  );
+
+  test(
     'snaps are held while they are read; what goes all the same makes the read fail',
     async () => {
       const volume = await filled();
