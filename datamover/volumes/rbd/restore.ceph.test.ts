@@ -87,7 +87,12 @@ describePeer('ceph', 'restores into a real cluster', () => {
     return path;
   }
 
-  const images = async (): Promise<string[]> => (await rbd('ls', ceph.pool)).split('\n').sort();
+  /** Those of this file: others use the pool at the same time. */
+  const images = async (): Promise<string[]> =>
+    (await rbd('ls', ceph.pool))
+      .split('\n')
+      .filter((name) => name.startsWith('restore-'))
+      .sort();
 
   test(
     'a new image is as it was: object size, features, striping, data pool',
