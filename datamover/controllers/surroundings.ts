@@ -7,7 +7,7 @@ import { LeaseObserver, type Lease } from '../kubernetes/lease.ts';
 import { CLAIMS } from '../kubernetes/storage-resources.ts';
 import { orMissing } from '../kubernetes/api-error.ts';
 import { agentOf, type LiveAgent } from './assignment.ts';
-import { chooseMover, type MoverChoice } from './mover-class.ts';
+import { chooseMover, type MoverChoice } from '../../api/mover-class.ts';
 import { orphanedBecause } from './owner.ts';
 import { claimOfBackup } from './resolve/backup-source.ts';
 import type { Site } from './resolve/storage.ts';

@@ -1,5 +1,6 @@
 import { deterministicName, labelValue } from '../../api/derived-names.ts';
-import { ANNOTATIONS, LABELS, MOVER } from '../../api/names.ts';
+import { chooseMover, type MoverChoice } from '../../api/mover-class.ts';
+import { ANNOTATIONS, LABELS } from '../../api/names.ts';
 import type { VolumeSnapshotContent } from '../../api/neighbours/snapshot.ts';
 import { VELERO } from '../../api/neighbours/velero.ts';
 import type { ObjectMeta } from '../../api/schema/kind.ts';
@@ -8,7 +9,6 @@ import type { KubernetesItem, VeleroBackup } from '../actions/contract.ts';
 import type { KubernetesClient } from '../kubernetes/client.ts';
 import { RESOURCES } from '../kubernetes/resources.ts';
 import type { Site } from './cluster.ts';
-import { chooseClass, type ClassChoice } from './mover-class.ts';
 import type { Settings } from './settings.ts';
 import { isOfBackup, uidOf } from './velero-marks.ts';
 
@@ -37,9 +37,14 @@ export async function startBackup(
   const contentName = content.metadata.name ?? '';
   if (namespace === undefined || snapshot === undefined)
     throw new Error(`move VolumeSnapshotContent ${contentName}: it does not say whose VolumeSnapshot it is`);
-  const choice = await classOf(client, namespace, snapshot);
-  if (!isOurs(choice, `${namespace}/${snapshot}`)) return undefined;
-  const chosen = choice.choice === 'class' ? choice.of : undefined;
+  const choice = await moverOf(client, namespace, snapshot);
+  if (choice.is === 'others') return undefined;
+  if (choice.is === 'missing') {
+    throw new Error(
+      `move VolumeSnapshot ${namespace}/${snapshot}: the DataMoverClass ${choice.name} that its claim names (${ANNOTATIONS.class}) does not exist`,
+    );
+  }
+  const chosen = choice.of;
   return client.create(RESOURCES.volumeSnapshotBackup, {
     metadata: {
       namespace,
@@ -86,9 +91,9 @@ export function secretOf(
   return resticSecret ?? `${location}-volsync-restic`;
 }
 
-async function classOf(client: KubernetesClient, namespace: string, snapshot: string): Promise<ClassChoice> {
+async function moverOf(client: KubernetesClient, namespace: string, snapshot: string): Promise<MoverChoice> {
   const classes = (await client.list(RESOURCES.dataMoverClass, undefined)) ?? [];
-  return chooseClass(classes, await claimOf(client, namespace, snapshot));
+  return chooseMover(classes, undefined, await claimOf(client, namespace, snapshot));
 }
 
 /** Metadata of the claim that a snapshot is of; nothing when either is gone: then the default decides. */
@@ -97,19 +102,4 @@ async function claimOf(client: KubernetesClient, namespace: string, snapshot: st
   const claim = found?.spec.source.persistentVolumeClaimName;
   if (claim === undefined) return {};
   return (await client.get(RESOURCES.claim, namespace, claim))?.metadata ?? {};
-}
-
-function isOurs(choice: ClassChoice, snapshot: string): boolean {
-  switch (choice.choice) {
-    case 'everything':
-      return true;
-    case 'nothing':
-      return false;
-    case 'class':
-      return choice.of.spec.mover === MOVER;
-    case 'missing':
-      throw new Error(
-        `move VolumeSnapshot ${snapshot}: the DataMoverClass ${choice.name} that its claim names (${ANNOTATIONS.class}) does not exist`,
-      );
-  }
 }

@@ -1,7 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import type { DataMoverClass } from '../../api/data-mover-class.ts';
 import { parseDuration } from './duration.ts';
-import { chooseClass } from './mover-class.ts';
 import { combine } from './settings.ts';
 
 const HOUR = 3_600_000;
@@ -55,49 +53,5 @@ describe('settings', () => {
     expect(parseDuration('1h30m')).toBe(5_400_000);
     expect(parseDuration('1.5s250ms')).toBe(1750);
     for (const wrong of ['', '5', '1d', '-1s', '1h ']) expect(parseDuration(wrong)).toBeUndefined();
-  });
-});
-
-describe('the class of a claim', () => {
-  function made(name: string, spec: Partial<DataMoverClass['spec']>): DataMoverClass {
-    return {
-      ...{ apiVersion: 'datamover.io/v1alpha1', kind: 'DataMoverClass', metadata: { name } },
-      spec: { mover: 'datamover.io', default: false, ...spec },
-    };
-  }
-  const classes = [
-    made('z-default', { default: true }),
-    made('b-other', { selector: { matchLabels: { tier: 'gold' } }, mover: 'other.io' }),
-    made('a-some', {
-      selector: {
-        matchExpressions: [
-          { key: 'tier', operator: 'In', values: ['gold', 'silver'] },
-          { key: 'old', operator: 'DoesNotExist' },
-          { key: 'app', operator: 'Exists' },
-          { key: 'app', operator: 'NotIn', values: ['cache'] },
-        ],
-      },
-    }),
-  ];
-  const chosen = (labels: Record<string, string>, annotations: Record<string, string> = {}) => {
-    const choice = chooseClass(classes, { labels, annotations });
-    return choice.choice === 'class' ? choice.of.metadata.name : choice;
-  };
-
-  test('is that of its annotation, else the first by name that selects it, else the default', () => {
-    expect(chosen({ tier: 'gold', app: 'shop' }, { 'datamover.io/class': 'z-default' })).toBe('z-default');
-    expect(chosen({ tier: 'gold', app: 'shop' })).toBe('a-some');
-    expect(chosen({ tier: 'silver', app: 'shop' })).toBe('a-some');
-    expect(chosen({ tier: 'gold', app: 'shop', old: '' })).toBe('b-other');
-    expect(chosen({ tier: 'gold', app: 'cache' })).toBe('b-other');
-    expect(chosen({ tier: 'gold' })).toBe('b-other');
-    expect(chosen({})).toBe('z-default');
-  });
-
-  test('may be missing, or none, or there are no classes at all', () => {
-    expect(chosen({}, { 'datamover.io/class': 'gone' })).toEqual({ choice: 'missing', name: 'gone' });
-    expect(chooseClass(classes.slice(1), { labels: {} })).toEqual({ choice: 'nothing' });
-    expect(chooseClass([], {})).toEqual({ choice: 'everything' });
-    expect(chooseClass([], { annotations: { 'datamover.io/class': 'gone' } }).choice).toBe('missing');
   });
 });

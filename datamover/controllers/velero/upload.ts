@@ -9,7 +9,7 @@ import type { Client } from '../../kubernetes/client.ts';
 import { SNAPSHOTS } from '../../kubernetes/neighbour-resources.ts';
 import type { Draft, Stored } from '../../kubernetes/object.ts';
 import { CLAIMS } from '../../kubernetes/storage-resources.ts';
-import { chooseMover } from '../mover-class.ts';
+import { chooseMover } from '../../../api/mover-class.ts';
 import type { MoveFlow, Obstacle } from './move-reconciler.ts';
 
 type Upload = Stored<DataUpload>;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { DataMoverClass } from '../../api/data-mover-class.ts';
+import type { DataMoverClass } from './data-mover-class.ts';
 import { chooseMover, matches } from './mover-class.ts';
 
 function classNamed(name: string, spec: Partial<DataMoverClass['spec']>): DataMoverClass {

@@ -1,6 +1,6 @@
-import type { DataMoverClass } from '../../api/data-mover-class.ts';
-import { ANNOTATIONS, MOVER } from '../../api/names.ts';
-import type { ObjectMeta } from '../../api/schema/kind.ts';
+import type { DataMoverClass } from './data-mover-class.ts';
+import { ANNOTATIONS, MOVER } from './names.ts';
+import type { ObjectMeta } from './schema/kind.ts';
 
 type Selector = NonNullable<DataMoverClass['spec']['selector']>;
 type Labels = Readonly<Record<string, string>>;
