@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import type { OpenZfs } from '../../../../e2e/servers/openzfs.ts';
 import { start } from '../../../process/spawn.ts';
@@ -9,7 +10,7 @@ import { VmDevices } from './vm-devices.ts';
 export async function zfsSite(zfs: OpenZfs): Promise<DriverSite> {
   useZfs(zfs);
   const devices = await VmDevices.start(zfs);
-  const home = `${zfs.pool}/suite`;
+  const home = `${zfs.pool}/suite-${randomUUID().slice(0, 8)}`;
   // Snapshots of the suite's volumes can be read past the driver.
   await zfs.zfs('create', '-o', 'snapdev=visible', home);
   let count = 0;
