@@ -378,8 +378,9 @@ function resticOutcome(status: number, text: string): Outcome {
       : 'clean';
   if (status === 11) return 'locked';
   // 1 is damage as well as not being able to begin, and old versions have no other.
+  // 'Unmarshal': a flipped bit may leave a key file that is no JSON, or no base64, and 0.14 reads no further.
   const didNotBegin =
-    /unable to create lock|wrong password|no key found|unable to open config|config or key .* is damaged|LoadRaw\(<key|Is there a repository/;
+    /unable to create lock|wrong password|no key found|unable to open config|config or key .* is damaged|LoadRaw\(<key|Is there a repository|Fatal: Unmarshal/;
   return status !== 1 || didNotBegin.test(text) ? 'failed' : 'damaged';
 }
 
