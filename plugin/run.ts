@@ -4,6 +4,7 @@ import { registerActions, type Offer } from './actions/wire/register.ts';
 import { readArguments } from './goplugin/arguments.ts';
 import { BY_HAND, readHost } from './goplugin/handshake.ts';
 import { captureConsole, createLog, type Log } from './goplugin/log.ts';
+import { startOfParent } from './goplugin/parent.ts';
 import { serve } from './goplugin/serve.ts';
 import { install } from './install.ts';
 
@@ -36,7 +37,8 @@ async function run(actions: readonly RegisteredAction[], offer?: Offer): Promise
   endOnBugs(log);
   const { features, kubeconfig } = given;
   const veleroNamespace = given.namespace ?? process.env['VELERO_NAMESPACE'] ?? 'velero';
-  const site = { log, features, kubeconfig, veleroNamespace };
+  const hostStarted = startOfParent('velero');
+  const site = { log, features, kubeconfig, veleroNamespace, hostStarted };
   const register = (server: Server): void => registerActions(server, actions, site, process.execPath, offer);
   await serve({ host, log, register });
 }

@@ -1,12 +1,11 @@
 import { fileURLToPath } from 'node:url';
-import { customResourceDefinition } from '../../api/schema/kind.ts';
-import { KINDS } from '../../api/kinds.ts';
 import { makeClient } from '../../datamover/kubernetes/client.ts';
 import { loadConfiguration } from '../../datamover/kubernetes/configuration.ts';
 import { pluginExecutable } from '../../plugin/testing/executable.ts';
 import { answers, startDaemon, type Daemon } from '../servers/daemon.ts';
 import { startOwnCluster, type OwnCluster } from '../servers/kubernetes.ts';
 import { startMinio } from '../servers/minio.ts';
+import { installKinds } from '../servers/mover.ts';
 import { requirePeer } from '../servers/peers.ts';
 import { freePorts } from '../servers/ports.ts';
 import { startVelero, VELERO_PEERS, type Velero } from '../servers/velero.ts';
@@ -26,8 +25,10 @@ export interface PathBSite {
   provision(namespace: string, claim: string): Promise<void>;
   /** The mover's real controller, for what needs no agent. */
   startController(): Promise<Daemon>;
-  /** The plugin's ConfigMap. */
-  configure(data: Readonly<Record<string, string>>): Promise<void>;
+  /** Our kinds, which are not there when Velero starts. */
+  installKinds(): Promise<void>;
+  /** The plugin's ConfigMap; without `data` there is none. */
+  configure(data: Readonly<Record<string, string>> | undefined): Promise<void>;
   /** `.status.phase` of a Velero object, once it is one of these; fails at another that nothing follows. */
   phase(kind: 'backup' | 'restore', name: string, wanted: string): Promise<void>;
   json<T>(...args: string[]): Promise<T>;
@@ -39,8 +40,6 @@ const FINAL = ['Completed', 'PartiallyFailed', 'Failed', 'FailedValidation'];
 export async function startPathB(): Promise<PathBSite> {
   const [cluster, s3] = await Promise.all([startOwnCluster(), startMinio()]);
   await cluster.installSnapshotCrds();
-  await cluster.apply(...KINDS.map(customResourceDefinition));
-  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all']);
   await cluster.apply(...classes());
   const controller = await startDaemon({
     file: requirePeer('snapshot-controller').file,
@@ -73,7 +72,11 @@ export async function startPathB(): Promise<PathBSite> {
     },
     provision: (namespace, claim) => cluster.apply(volumeFor(namespace, claim)),
     startController: () => startController(cluster, velero.namespace),
-    configure: (data) => cluster.apply(pluginConfig(velero.namespace, data)),
+    installKinds: () => installKinds(cluster),
+    async configure(data) {
+      if (data !== undefined) return cluster.apply(pluginConfig(velero.namespace, data));
+      await cluster.kubectl(['delete', 'configmap', 'datamover', `--namespace=${velero.namespace}`]);
+    },
     async phase(kind, name, wanted) {
       await mover.eventually(`${kind} ${name} ${wanted}`, async () => {
         const { status } = await json<{ status?: { phase?: string } }>(

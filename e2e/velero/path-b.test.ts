@@ -60,6 +60,23 @@ describePeers(PATH_B_PEERS, 'a plain CSI backup of a real Velero, moved by the p
     }
   }
 
+  test('what Velero would leave out of its archive is not moved, until it has seen the kind', async () => {
+    await site.configure({});
+    await site.installKinds();
+    await backupOf(kiosk, 'early');
+    await site.phase('backup', 'early', 'PartiallyFailed');
+    const description = await describe('backup', 'early');
+    expect(description).toContain('the snapshot stays on its storage alone: move VolumeSnapshot');
+    expect(description).toContain('does not know the kind volumesnapshotbackups.datamover.oadp.openshift.io');
+    expect(description).toContain('start Velero again, or make the backup again after');
+    // The claim is in it all the same.
+    expect(description).toContain(`${kiosk}/db`);
+    expect((await site.mover.backups.list()).items).toEqual([]);
+    await site.configure(undefined);
+    await site.velero.server.stop();
+    await site.velero.server.start();
+  }, 240_000);
+
   test('not enabled, nothing is different from a Velero without the plugin', async () => {
     await backup('plain', '--wait');
     await site.phase('backup', 'plain', 'Completed');

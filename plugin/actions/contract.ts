@@ -90,6 +90,8 @@ export interface ActionContext {
   readonly kubeconfig: string | undefined;
   /** The namespace in which Velero runs. */
   readonly veleroNamespace: string;
+  /** Since when the Velero server runs that started us; undefined where that cannot be told. */
+  readonly hostStarted?: Date | undefined;
 }
 
 /**

@@ -24,7 +24,7 @@ export const moveSnapshotV1: BackupItemAction = {
     try {
       const { client, settings } = await openSite(context);
       if (!settings.enabled) return {};
-      const started = await startBackup(content, backup, { client, settings });
+      const started = await startBackup(content, backup, { client, settings }, context);
       if (started === undefined) return {};
       const { signal } = context;
       await waitForEnd(client, RESOURCES.volumeSnapshotBackup, started, {

@@ -21,7 +21,7 @@ export const moveSnapshot: BackupItemActionV2 = {
     try {
       const site = await openSite(context);
       if (!site.settings.enabled) return {};
-      const started = await startBackup(content, backup, site);
+      const started = await startBackup(content, backup, site, context);
       if (started === undefined) return {};
       context.log.info(`VolumeSnapshotBackup ${operationIdOf(started)} moves the snapshot`);
       return { operationID: operationIdOf(started), postOperationItems: [identify(started)] };

@@ -164,6 +164,24 @@ describePeers([...KUBERNETES_PEERS, 'velero'], 'the actions on a real API server
       expect(made?.spec.resticSecretRef).toEqual({ name: 'default-volsync-restic' });
     });
 
+    test('moves nothing while the Velero that asks does not know the kind of the record', async () => {
+      await another({});
+      const backup = backupOf(site.velero, 'b');
+      const { content } = await snapshotOf(backup);
+      const since = (milliseconds: number) => ({
+        ...site.context,
+        hostStarted: new Date(Date.now() - milliseconds),
+      });
+      // The kinds were installed some seconds ago.
+      for (const action of [moveSnapshot, moveSnapshotV1])
+        expect(await action.execute(content, backup, since(3_600_000))).toEqual({});
+      expect(site.logged).toEqual([
+        expect.stringMatching(/^error: .*does not know the kind volumesnapshotbackups.*start Velero again/),
+        expect.stringMatching(/^error: .*does not know the kind volumesnapshotbackups.*start Velero again/),
+      ]);
+      expect(await moveSnapshot.execute(content, backup, since(0))).toHaveProperty('operationID');
+    });
+
     test('starts nothing for other backups, for moves by Velero itself, or while it finalizes', async () => {
       await another({});
       const backup = backupOf(site.velero, 'b');

@@ -21,6 +21,17 @@ export interface ConfigMap {
   readonly data?: Readonly<Record<string, string>>;
 }
 
+export interface CustomResourceDefinition {
+  readonly metadata: ObjectMeta;
+  readonly status?: {
+    readonly conditions?: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly lastTransitionTime?: string;
+    }[];
+  };
+}
+
 export type PersistentVolumeClaim = KubernetesObject<Readonly<Record<string, unknown>>>;
 export type VeleroBackupObject = KubernetesObject<{ readonly storageLocation?: string }>;
 
@@ -36,6 +47,9 @@ export const RESOURCES = {
   claim: resource<PersistentVolumeClaim>('', 'v1', 'persistentvolumeclaims', 'PersistentVolumeClaim'),
   snapshot: resource<VolumeSnapshot>('snapshot.storage.k8s.io', 'v1', 'volumesnapshots', 'VolumeSnapshot'),
   veleroBackup: resource<VeleroBackupObject>('velero.io', 'v1', 'backups', 'Backup'),
+  customResourceDefinition: resource<CustomResourceDefinition>(
+    ...(['apiextensions.k8s.io', 'v1', 'customresourcedefinitions', 'CustomResourceDefinition'] as const),
+  ),
   dataProtectionApplication: resource<DataProtectionApplication>(
     ...([
       'oadp.openshift.io',

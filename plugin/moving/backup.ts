@@ -5,10 +5,11 @@ import type { VolumeSnapshotContent } from '../../api/neighbours/snapshot.ts';
 import { VELERO } from '../../api/neighbours/velero.ts';
 import type { ObjectMeta } from '../../api/schema/kind.ts';
 import type { VolumeSnapshotBackup, VolumeSnapshotBackupSpec } from '../../api/volume-snapshot-backup.ts';
-import type { KubernetesItem, VeleroBackup } from '../actions/contract.ts';
+import type { ActionContext, KubernetesItem, VeleroBackup } from '../actions/contract.ts';
 import type { KubernetesClient } from '../kubernetes/client.ts';
 import { RESOURCES } from '../kubernetes/resources.ts';
 import type { Site } from './cluster.ts';
+import { refuseUnseenKind } from './known-kinds.ts';
 import type { Settings } from './settings.ts';
 import { isOfBackup, uidOf } from './velero-marks.ts';
 
@@ -32,6 +33,7 @@ export async function startBackup(
   content: VolumeSnapshotContent,
   backup: VeleroBackup,
   { client, settings }: Site,
+  context: Pick<ActionContext, 'hostStarted' | 'log'>,
 ): Promise<VolumeSnapshotBackup | undefined> {
   const { namespace, name: snapshot } = content.spec.volumeSnapshotRef;
   const contentName = content.metadata.name ?? '';
@@ -44,6 +46,7 @@ export async function startBackup(
       `move VolumeSnapshot ${namespace}/${snapshot}: the DataMoverClass ${choice.name} that its claim names (${ANNOTATIONS.class}) does not exist`,
     );
   }
+  await refuseUnseenKind(client, `move VolumeSnapshot ${namespace}/${snapshot}`, context);
   const chosen = choice.of;
   return client.create(RESOURCES.volumeSnapshotBackup, {
     metadata: {
