@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { VolumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
 import { run } from '../../datamover/process/spawn.ts';
 import type { System } from '../cluster/system.ts';
 import { claim } from '../servers/claims.ts';
@@ -13,8 +14,12 @@ export interface Application {
   readonly digests: Map<string, string>;
 }
 
-/** Makes an application with claims of 32 MiB, a third of it filled. */
-export async function makeApplication(system: System, claims: readonly string[]): Promise<Application> {
+/** Makes an application with claims, a third of each filled. */
+export async function makeApplication(
+  system: System,
+  claims: readonly string[],
+  mebibytes = 32,
+): Promise<Application> {
   const { cluster, rbd } = system;
   const namespace = await cluster.makeNamespace();
   await cluster.apply(
@@ -22,10 +27,13 @@ export async function makeApplication(system: System, claims: readonly string[])
       ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'settings', namespace } },
       data: { colour: 'green' },
     },
-    ...claims.map((name) => claim({ namespace, name, storageClass: rbd.storageClass, size: '32Mi' })),
+    ...claims.map((name) =>
+      claim({ namespace, name, storageClass: rbd.storageClass, size: `${mebibytes}Mi` }),
+    ),
   );
   const application: Application = { namespace, digests: new Map() };
-  for (const name of claims) await change(system, application, name, 3 * MEBIBYTE, 10 * MEBIBYTE);
+  for (const name of claims)
+    await change(system, application, name, 3 * MEBIBYTE, Math.floor((mebibytes * MEBIBYTE) / 3));
   return application;
 }
 
@@ -70,6 +78,61 @@ export async function backUp(
   if (!said.includes('Backup completed with status: Completed'))
     throw new Error(await why({ velero }, said, described));
   return described;
+}
+
+/** The same for one that must be PartiallyFailed. */
+export async function failingBackUp(
+  { velero }: System,
+  name: string,
+  namespaces: readonly string[],
+  ...flags: readonly string[]
+): Promise<string> {
+  const included = ['--include-namespaces', namespaces.join(',')];
+  const said = await velero.cli('backup', 'create', name, ...included, ...flags, '--wait');
+  const described = await velero.cli('backup', 'describe', name, '--details');
+  if (!said.includes('Backup completed with status: PartiallyFailed')) throw new Error(said + described);
+  return described;
+}
+
+/** What the mover has written down of a Velero backup, by claim. */
+export async function recordsOf(
+  { cluster }: System,
+  backup: string,
+): Promise<ReadonlyMap<string, VolumeSnapshotBackup>> {
+  const selector = `--selector=velero.io/backup-name=${backup}`;
+  const found = await cluster.kubectl(['get', 'vsb', '--all-namespaces', selector, '--output=json']);
+  const { items } = JSON.parse(found) as { readonly items: readonly VolumeSnapshotBackup[] };
+  return new Map(items.map((record) => [record.status?.sourcePVCData?.name ?? '', record]));
+}
+
+/** The ids of all restic snapshots in a namespace's repository. */
+export async function snapshotIds(system: System, namespace: string): Promise<string[]> {
+  const snapshots = JSON.parse(await restic(system, namespace, 'snapshots')) as { id: string }[];
+  return snapshots.map(({ id }) => id).sort();
+}
+
+/** `velero backup delete` until Velero has forgotten it and the mover has freed all that it was asked to. */
+export async function deleteBackup({ velero, cluster }: System, name: string): Promise<void> {
+  await velero.cli('backup', 'delete', name, '--confirm');
+  await awaitDeletion({ velero, cluster }, name);
+}
+
+/** Waits until a backup that is deleted or has expired is gone, and its data with it. */
+export async function awaitDeletion(
+  { velero, cluster }: Pick<System, 'velero' | 'cluster'>,
+  name: string,
+): Promise<void> {
+  const where = ['--namespace', velero.namespace, '--timeout=240s'];
+  await cluster.kubectl(['wait', '--for=delete', `backup.velero.io/${name}`, ...where]);
+  await cluster.kubectl([
+    ...['wait', '--for=jsonpath={.status.phase}=Completed', 'snapshotdeleterequests', '--all', ...where],
+  ]);
+}
+
+/** Waits until a cluster has learned of a backup in its bucket. */
+export async function awaitBackup({ velero, cluster }: System, name: string): Promise<void> {
+  const where = ['--namespace', velero.namespace, '--timeout=240s'];
+  await cluster.kubectl(['wait', '--for=create', `backup.velero.io/${name}`, ...where]);
 }
 
 /** `velero restore create` to its end; gives what `describe` says. Throws when it is not Completed. */

@@ -1,0 +1,141 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { DataUpload } from '../../api/neighbours/velero.ts';
+import { parseSnapshotReference } from '../../api/snapshot-reference.ts';
+import { startSystem, SYSTEM_PEERS, type System } from '../cluster/system.ts';
+import { describePeers } from '../servers/describe-peers.ts';
+import {
+  awaitBackup,
+  backUp,
+  change,
+  deleteBackup,
+  digestsOf,
+  failingBackUp,
+  loseApplication,
+  makeApplication,
+  MEBIBYTE,
+  restic,
+  restore,
+  snapshotIds,
+  type Application,
+} from './application.ts';
+
+const MOVE = ['--snapshot-move-data', '--data-mover', 'datamover.io'] as const;
+
+describePeers([...SYSTEM_PEERS, 'restic-current'], "Velero's own way to move data, with our mover", () => {
+  let system: System;
+  let second: System | undefined;
+  let application: Application;
+
+  beforeAll(async () => {
+    system = await startSystem();
+    application = await makeApplication(system, ['data', 'logs']);
+  }, 600_000);
+  afterAll(async () => {
+    await second?.stop();
+    await system.stop();
+  }, 180_000);
+
+  /** The DataUploads of a backup, by claim. */
+  async function uploadsOf(backup: string): Promise<ReadonlyMap<string, DataUpload>> {
+    const { cluster, velero } = system;
+    const selector = `--selector=velero.io/backup-name=${backup}`;
+    const where = ['--namespace', velero.namespace, '--output=json'];
+    const found = await cluster.kubectl(['get', 'datauploads.velero.io', selector, ...where]);
+    const { items } = JSON.parse(found) as { readonly items: readonly DataUpload[] };
+    return new Map(items.map((upload) => [upload.spec.sourcePVC, upload]));
+  }
+
+  const snapshotsIn = () => snapshotIds(system, application.namespace);
+
+  test('a backup ends as Completed, and describe shows its bytes', async () => {
+    const described = await backUp(system, 'first', [application.namespace], ...MOVE);
+    expect(described).toMatch(/Data Movement:/);
+    expect(described).toMatch(/Data Mover: datamover\.io/);
+    expect(described).toMatch(/Moved data Size \(bytes\): 33554432/);
+    expect(described).not.toMatch(/(Errors|Warnings):\s+[1-9]/);
+    const uploads = await uploadsOf('first');
+    expect([...uploads.keys()].sort()).toEqual(['data', 'logs']);
+    const moved = [...uploads.values()].map(
+      ({ status }) => parseSnapshotReference(status?.snapshotID ?? '').snapshotID,
+    );
+    expect(await snapshotsIn()).toEqual(moved.toSorted());
+    await restic(system, application.namespace, 'check', '--read-data');
+    // Velero leaves the snapshot to the mover, and the mover leaves nothing.
+    const left = ['get', 'volumesnapshot,vsb', '--namespace', application.namespace, '--output=name'];
+    expect(await system.cluster.kubectl(left)).toBe('');
+  }, 600_000);
+
+  test('a second one carries what has changed', async () => {
+    await change(system, application, 'data', 20 * MEBIBYTE, 4096);
+    await backUp(system, 'second', [application.namespace], ...MOVE);
+    const [before, after] = [await uploadsOf('first'), await uploadsOf('second')];
+    const bytes = (uploads: ReadonlyMap<string, DataUpload>, claim: string) =>
+      uploads.get(claim)?.status?.incrementalBytes;
+    expect(bytes(before, 'data')).toBeGreaterThanOrEqual(10 * MEBIBYTE);
+    expect(bytes(after, 'data')).toBeGreaterThan(0);
+    expect(bytes(after, 'data')).toBeLessThanOrEqual(2 * MEBIBYTE);
+    // Its first snapshot is gone: all was read, and found in the repository. What is new there describes the backup.
+    expect(bytes(after, 'logs')).toBeLessThan(65_536);
+  }, 600_000);
+
+  test('the lost namespace comes back byte for byte', async () => {
+    await loseApplication(system, application);
+    await restore(system, 'back', 'second');
+    const { namespace, digests } = application;
+    expect(await digestsOf(system, namespace, digests.keys())).toEqual(digests);
+  }, 600_000);
+
+  test('it goes into another namespace beside it', async () => {
+    const { namespace, digests } = application;
+    await restore(system, 'beside', 'second', '--namespace-mappings', `${namespace}:${namespace}-two`);
+    expect(await digestsOf(system, `${namespace}-two`, digests.keys())).toEqual(digests);
+  }, 600_000);
+
+  test('deleting a backup frees its data, and no other’s', async () => {
+    const kept = [...(await uploadsOf('second')).values()].map(
+      ({ status }) => parseSnapshotReference(status?.snapshotID ?? '').snapshotID,
+    );
+    await deleteBackup(system, 'first');
+    expect(await snapshotsIn()).toEqual(kept.toSorted());
+    await restic(system, application.namespace, 'check', '--read-data');
+  }, 600_000);
+
+  test('another cluster on the same bucket restores both ways of backups', async () => {
+    const { namespace, digests } = application;
+    await backUp(system, 'plain', [namespace]);
+    const { velero, mover, s3 } = system;
+    second = await startSystem({
+      shared: { bucket: velero.bucket, password: mover.password },
+      veleroArgs: ['--backup-sync-period=2s'],
+    });
+    expect(second.s3.endpoint).toBe(s3.endpoint);
+    expect(second.cluster.server).not.toBe(system.cluster.server);
+    for (const backup of ['second', 'plain']) {
+      await awaitBackup(second, backup);
+      await restore(second, `from-${backup}`, backup, '--namespace-mappings', `${namespace}:${backup}`);
+      expect(await digestsOf(second, backup, digests.keys())).toEqual(digests);
+    }
+    await second.stop();
+    second = undefined;
+  }, 900_000);
+
+  test('a failure is one, with the same sentence everywhere', async () => {
+    const { cluster, velero } = system;
+    const patch = (password: string) => `--patch={"stringData":{"RESTIC_PASSWORD":"${password}"}}`;
+    const secret = ['patch', 'secret', 'dm-credential', '--namespace', velero.namespace, '--type=merge'];
+    await cluster.kubectl([...secret, patch('not the password')]);
+    const described = await failingBackUp(system, 'locked', [application.namespace], ...MOVE);
+    await cluster.kubectl([...secret, patch(system.mover.password)]);
+    const uploads = [...(await uploadsOf('locked')).values()];
+    expect(uploads.map(({ status }) => status?.phase)).toEqual(['Failed', 'Failed']);
+    for (const { status } of uploads) {
+      expect(status?.message).toMatch(/password/);
+      expect(oneLine(described)).toContain(oneLine(status?.message ?? ''));
+    }
+  }, 600_000);
+});
+
+/** `describe` breaks long lines nowhere, but sentences may hold runs of blanks. */
+function oneLine(text: string): string {
+  return text.replace(/\s+/g, ' ').trim();
+}
