@@ -132,6 +132,26 @@ export function decompressInto(bytes: Uint8Array, subject: string, to: Uint8Arra
   }
 }
 
+/** Beyond it a blob is compared piece by piece: two of restic's longest would be 16 MiB. */
+const COMPARED_WHOLE = 2 << 20;
+let compared = Buffer.alloc(0);
+
+/** Whether a frame decompresses to exactly `plain`. For threads that do nothing else: it keeps memory for the next time. */
+export function decompressesTo(frame: Uint8Array, subject: string, plain: Uint8Array): boolean {
+  const native = nativeZstd();
+  if (native !== undefined && plain.length > COMPARED_WHOLE) {
+    try {
+      return native.isFrameOf(frame, plain);
+    } catch (error) {
+      throw damaged(subject, error);
+    }
+  }
+  if (compared.length < plain.length) compared = Buffer.allocUnsafeSlow(plain.length);
+  const again = compared.subarray(0, plain.length);
+  decompressInto(frame, subject, again);
+  return again.compare(plain) === 0;
+}
+
 function damaged(subject: string, cause: unknown): DatamoverError {
   return new DatamoverError({ operation: 'decompress', subject, cause });
 }

@@ -1,7 +1,7 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { Compressor, compressBound, decompressInto } from './compression.ts';
+import { Compressor, compressBound, decompressesTo, decompressInto } from './compression.ts';
 import { noise } from './testing/bytes.ts';
 import { nativeZstd } from './zstd.ts';
 
@@ -58,6 +58,40 @@ describe('zstd in place', () => {
     const frame = new Compressor().compress(text(100_000), 2);
     expect(() => decompressInto(damage(frame), 'blob 1234', memory.subarray(0, room))).toThrow('blob 1234');
     expect(memory.subarray(room).equals(Buffer.alloc(64, 7))).toBe(true);
+  });
+
+  describe.each([
+    ['whole', 1_000_000],
+    ['piece by piece', 5_000_000],
+  ])('compared %s', (_, bytes) => {
+    const plain = Buffer.concat([text(bytes - 400_000), noise('tail', 400_000)]);
+    const frame = Buffer.from(new Compressor().compress(plain, 2));
+
+    test('a frame is what it was made of, as often as one asks', () => {
+      for (let i = 0; i < 3; i++) expect(decompressesTo(frame, 'blob', plain)).toBe(true);
+    });
+
+    test.each([0, bytes >>> 1, bytes - 1])('one other byte at %d is found', (at) => {
+      const other = Buffer.from(plain);
+      other[at] = (other[at] ?? 0) ^ 1;
+      expect(decompressesTo(frame, 'blob', other)).toBe(false);
+      expect(decompressesTo(frame, 'blob', plain)).toBe(true);
+    });
+
+    test('a shorter or longer one, a cut frame and one with more behind it are none of it', () => {
+      const answers = (of: Buffer, as: Buffer): boolean => {
+        try {
+          return decompressesTo(of, 'blob', as);
+        } catch {
+          return false;
+        }
+      };
+      expect(answers(frame, plain.subarray(0, -1))).toBe(false);
+      expect(answers(frame, Buffer.concat([plain, Buffer.alloc(1)]))).toBe(false);
+      expect(answers(frame.subarray(0, -9), plain)).toBe(false);
+      expect(answers(Buffer.concat([frame, frame]), plain)).toBe(false);
+      expect(answers(frame, plain)).toBe(true);
+    });
   });
 
   test('is there in the Node that package.json pins', () => {

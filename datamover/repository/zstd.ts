@@ -25,14 +25,23 @@ interface Functions {
     from: Uint8Array,
     length: number,
   ) => number | bigint;
+  readonly decompressStream: (
+    context: Pointer,
+    output: BigUint64Array,
+    input: BigUint64Array,
+  ) => number | bigint;
+  readonly resetDecompressor: (context: Pointer, directive: number) => number | bigint;
   readonly isError: (code: number | bigint) => number;
   readonly errorName: (code: number | bigint) => string;
   readonly compressor: Pointer;
   readonly decompressor: Pointer;
 }
 
-/** ZSTD_reset_session_and_parameters */
+/** ZSTD_reset_session_only, ZSTD_reset_session_and_parameters */
+const RESET_SESSION = 1;
 const RESET_ALL = 3;
+/** What is decompressed before it is compared: it stays in the cache. */
+const PIECE_BYTES = 128 << 10;
 
 export interface NativeZstd {
   /** One frame that declares its content size; the answer is its length. `to` has room for the worst case. */
@@ -44,6 +53,8 @@ export interface NativeZstd {
   ): number;
   /** The length of what `from` holds, which must be one or more whole frames and fit into `to`. */
   decompress(from: Uint8Array, to: Uint8Array): number;
+  /** Whether one whole frame is `plain` and nothing more; needs memory for a window and no more, however long it is. */
+  isFrameOf(frame: Uint8Array, plain: Uint8Array): boolean;
 }
 
 let loaded: NativeZstd | undefined;
@@ -75,6 +86,8 @@ function open(): NativeZstd {
     decompress: library.func(
       'size_t ZSTD_decompressDCtx(void *context, void *to, size_t room, void *from, size_t length)',
     ),
+    decompressStream: library.func('size_t ZSTD_decompressStream(void *context, void *output, void *input)'),
+    resetDecompressor: library.func('size_t ZSTD_DCtx_reset(void *context, int directive)'),
     isError: library.func('unsigned int ZSTD_isError(size_t code)'),
     errorName: library.func('const char *ZSTD_getErrorName(size_t code)'),
     compressor: newCompressor() as Pointer,
@@ -96,5 +109,24 @@ function open(): NativeZstd {
     },
     decompress: (from, to) =>
       demand(functions.decompress(functions.decompressor, to, to.length, from, from.length)),
+    isFrameOf(frame, plain) {
+      const { decompressor } = functions;
+      const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
+      demand(functions.resetDecompressor(decompressor, RESET_SESSION));
+      // ZSTD_inBuffer and ZSTD_outBuffer: address, size, position.
+      const input = BigUint64Array.of(koffi.address(frame), BigInt(frame.length), 0n);
+      const output = BigUint64Array.of(koffi.address(piece), BigInt(piece.length), 0n);
+      for (let at = 0; ;) {
+        const before = input[2];
+        output[2] = 0n;
+        const left = demand(functions.decompressStream(decompressor, output, input));
+        const got = Number(output[2]);
+        if (piece.subarray(0, got).compare(plain.subarray(at, at + got)) !== 0) return false;
+        at += got;
+        if (left === 0) return at === plain.length && input[2] === BigInt(frame.length);
+        // A frame that is cut off.
+        if (got === 0 && input[2] === before) return false;
+      }
+    },
   };
 }

@@ -53,6 +53,8 @@ async function startOwnMinio(tls: boolean): Promise<S3Server> {
         MINIO_DOMAIN: domain,
         MINIO_BROWSER: 'off',
         MINIO_UPDATE: 'off',
+        // Its data are in memory, and what has been deleted stays for five minutes otherwise.
+        MINIO_API_DELETE_CLEANUP_INTERVAL: '5s',
       },
       ready: () => answers(`${endpoint}/minio/health/ready`, caFile),
     });

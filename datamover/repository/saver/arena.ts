@@ -11,7 +11,7 @@ export const MAX_CHUNK = 8 << 20;
 export const PACK_BYTES = 16 << 20;
 
 /** A slab must hold a largest blob that began in the one before, and fresh input: else the reader only copies. */
-const SLAB_BYTES = { grid: 4 << 20, content: 10 << 20, watched: 10 << 20, fed: CELL_BYTES } as const;
+const SLAB_BYTES = { grid: 4 << 20, content: 9 << 20, watched: 9 << 20, fed: CELL_BYTES } as const;
 /** Cells that are fed wait for their base in a slab each: so many requests for it are under way at once. */
 const SLABS = { grid: 3, content: 3, watched: 3, fed: 12 } as const;
 /** What a thread of the caller's has for itself: a feeding one reads its input there, with room for what it computes beside. */

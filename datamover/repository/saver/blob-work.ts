@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { hashTogether, Sha256, type HashJob } from '../crypto/sha256.ts';
-import { Compressor, decompressInto } from '../compression.ts';
+import { Compressor, decompressesTo } from '../compression.ts';
 import type { SharedIndex } from '../memory-index.ts';
 import type { Core } from '../wasm/core.ts';
 import type { Control } from './control.ts';
@@ -27,8 +27,6 @@ export class BlobWork {
   readonly #index: SharedIndex;
   readonly #level: number | undefined;
   readonly #compressor = new Compressor();
-  /** What a compressed blob decompresses to. */
-  #again = Buffer.alloc(0);
   /** Whether the last blob did not shrink. */
   #random = false;
   /** Ids of all-zero blobs by their length: they are hashed once. */
@@ -102,10 +100,7 @@ export class BlobWork {
   }
 
   #prove(packed: Buffer, name: string, plain: Buffer): void {
-    if (this.#again.length < plain.length) this.#again = Buffer.allocUnsafeSlow(plain.length);
-    const again = this.#again.subarray(0, plain.length);
-    decompressInto(packed, name, again);
-    if (again.compare(plain) !== 0)
+    if (!decompressesTo(packed, name, plain))
       throw new Error(
         'a blob did not decompress to what was compressed: this machine computes or remembers wrongly',
       );
