@@ -146,7 +146,7 @@ describePeers(KUBERNETES_PEERS, 'the kinds on a real API server', () => {
       [
         'VolumeSnapshotRestore',
         OADP,
-        { ...restore, volumeSnapshotMoverBackupRef: { sourcePVCData: {} } },
+        { ...restore, volumeSnapshotMoverBackupRef: { snapshotID: 'ab'.repeat(32), sourcePVCData: {} } },
         'say which backup',
       ],
       [

@@ -69,8 +69,9 @@ const spec = object(
       message: 'give either resticSecretRef or backupTarget',
     },
     {
-      rule: 'has(self.volumeSnapshotMoverBackupRef.snapshotID) || has(self.volumeSnapshotMoverBackupRef.sourcePVCData.name)',
-      message: 'say which backup: snapshotID or sourcePVCData.name of volumeSnapshotMoverBackupRef',
+      // A snapshot's ID alone would give any volume of the repository to whoever knows it.
+      rule: 'has(self.volumeSnapshotMoverBackupRef.sourcePVCData.name)',
+      message: 'say which backup: sourcePVCData.name of volumeSnapshotMoverBackupRef is missing',
     },
     CANCEL_STAYS,
   ],

@@ -12,6 +12,10 @@ export type FailureKind =
   | 'locked'
   /** No key file opens with this password. Exit 12. */
   | 'wrong-password'
+  /** What is restored into has no room for the volume. Exit 1. */
+  | 'target-too-small'
+  /** Somebody uses what is restored into. Exit 1. */
+  | 'target-in-use'
   /** The user or a supervisor stopped the job. Exit 130. */
   | 'cancelled';
 
@@ -22,6 +26,8 @@ const EXIT_CODES: Record<FailureKind, number> = {
   'no-repository': 10,
   locked: 11,
   'wrong-password': 12,
+  'target-too-small': 1,
+  'target-in-use': 1,
   cancelled: 130,
 };
 

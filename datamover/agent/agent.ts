@@ -11,6 +11,7 @@ import type { KubernetesObject, Stored } from '../kubernetes/object.ts';
 import type { Resource } from '../kubernetes/resource.ts';
 import { pause } from '../kubernetes/backoff.ts';
 import { runWorkers, WorkQueue, type Reconciled } from '../kubernetes/workqueue.ts';
+import { whyBlind, whyDead, type Watching } from '../kubernetes/vitality.ts';
 import { programVersion } from '../version.ts';
 import { decide, type Decision } from './decide.ts';
 import { Job, transferLease, type JobContext } from './job.ts';
@@ -90,11 +91,16 @@ class Agent {
     ];
     const ready = (): Health => {
       if (this.#draining) return 'it drains';
-      return backups.hasSynced && restores.hasSynced ? undefined : 'its caches are not filled yet';
+      if (!backups.hasSynced || !restores.hasSynced) return 'its caches are not filled yet';
+      return whyBlind({ informers });
     };
+    const informers = new Map<string, Watching>([
+      [BACKUPS.kind, backups],
+      [RESTORES.kind, restores],
+    ]);
     const http = await serve({
       ...{ address: this.#options.httpAddress, registry: this.#registry, ready },
-      live: () => undefined,
+      live: () => whyDead({ informers, queues: [this.#queue] }),
     });
     this.#log.info({ node, port: http.port, drivers: this.#options.drivers }, 'agent started');
     const working = runWorkers({

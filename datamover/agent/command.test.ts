@@ -118,8 +118,24 @@ describe('the command of a child', () => {
     ]);
   });
 
+  test('K-08: a snapshot’s ID alone opens no volume: its claim has to be named', () => {
+    expect(() => commandFor(restore({ snapshotID: '01234567', sourcePVCData: {} }), CONTEXT)).toThrow(
+      /the claim that was backed up is not named/,
+    );
+  });
+
+  test.each([
+    ['4194304', ['--limit-upload', '4096']],
+    ['1024', ['--limit-upload', '1']],
+    ['1 --exec', []],
+  ])('a BackupTarget’s limit of %j bytes a second: %j', (bytes, expected) => {
+    const secret = new Map([['limit.upload', Buffer.from(bytes)]]);
+    const { args } = commandFor(backup('zfs', 'a/b@c'), { ...CONTEXT, secret });
+    expect(args.slice(5)).toEqual([`transfer=${transferID(backup('zfs', 'a/b@c'))}`, ...expected]);
+  });
+
   test('K-06: no secret is an argument', () => {
-    for (const transfer of [backup('rbd', 'p/i@s'), restore({ snapshotID: '01234567', sourcePVCData: {} })]) {
+    for (const transfer of [backup('rbd', 'p/i@s'), restore({ sourcePVCData: { name: 'db' } })]) {
       const { args } = commandFor(transfer, CONTEXT);
       for (const secret of Object.values(SECRETS)) expect(args.join(' ')).not.toContain(secret);
     }
@@ -136,6 +152,8 @@ describe('reasons', () => {
     [{ ...failed, kind: 'usage' as const, operation: 'find snapshot' }, REASONS.backupMissing, false],
     [{ ...failed, retryable: true, store: 'unreachable' }, REASONS.storeUnavailable, true],
     [{ ...failed, store: 'forbidden' }, REASONS.error, false],
+    [{ ...failed, kind: 'target-too-small' as const }, REASONS.targetTooSmall, false],
+    [{ ...failed, kind: 'target-in-use' as const }, REASONS.targetInUse, false],
     [{ ...failed, retryable: true }, REASONS.transferFailed, true],
     [failed, REASONS.error, false],
   ])('%j is %s', (said, reason, retried) => {
@@ -184,6 +202,21 @@ describe('statuses', () => {
     expect(completedStatus('restore', 'shop/db', summary, now)).toMatchObject({
       ...{ phase: 'SnapshotRestoreDone', amounts: { written: 3 << 20, zeros: 1 << 20 } },
       verification: { state: 'Passed', completionTimestamp: '2026-11-27T03:04:05Z', bytesRead: 4 << 20 },
+    });
+  });
+
+  test('of a backup whose list of changes lied: the bytes are right, the verification says what was wrong', () => {
+    const distrusted = { mechanism: 'rbd-object-map', base: 'cd'.repeat(32), differs_at: 4096 };
+    const status = completedStatus('backup', 'shop/db', { snapshot_id: 'ab'.repeat(32), distrusted }, now);
+    expect(status).toMatchObject({
+      phase: 'SnapshotBackupDone',
+      transferred: { status: 'True', reason: 'Complete' },
+      verification: {
+        state: 'Failed',
+        completionTimestamp: '2026-11-27T03:04:05Z',
+        message:
+          'back up shop/db: what rbd-object-map says since backup cdcdcdcd is wrong: byte 4096 changed and was not named (all of the volume was read instead)',
+      },
     });
   });
 

@@ -76,7 +76,7 @@ export function commandFor(transfer: Transfer, context: CommandContext): ChildCo
   const given = FROM_SECRET.map((name) => [name, secret.get(name)?.toString('utf8')] as const);
   return {
     ...{ operation, subject, files },
-    args: [...job, ...cephArgs(ceph)],
+    args: [...job, ...limitArgs(secret), ...cephArgs(ceph)],
     ...(ceph !== undefined && { ceph }),
     env: {
       ...Object.fromEntries(foreign.map((name) => [name, undefined])),
@@ -108,11 +108,27 @@ function restoreArgs(
 ): string[] {
   const { spec } = transfer.object;
   const { snapshotID, sourcePVCData } = spec.volumeSnapshotMoverBackupRef;
+  if (sourcePVCData.name === undefined) {
+    throw new TransferFailure({
+      ...{ operation: 'restore', subject: volume, reason: REASONS.notAllowed },
+      cause: 'the claim that was backed up is not named, and any volume of the repository could be meant',
+      hint: 'give sourcePVCData.name',
+    });
+  }
   return [
     ...['restore', snapshotID ?? 'latest', '--to', url, '--force'],
-    ...(sourcePVCData.name === undefined ? [] : ['--volume', volume]),
+    ...['--volume', volume],
     ...(spec.verify === true ? ['--verify'] : []),
   ];
+}
+
+/** The command counts in KiB a second; what is less than one of them is one. Anything but a number is no limit of a BackupTarget. */
+function limitArgs(secret: ReadonlyMap<string, Buffer>): string[] {
+  return (['upload', 'download'] as const).flatMap((way) => {
+    const bytes = secret.get(`limit.${way}`)?.toString('utf8') ?? '';
+    if (!/^\d{1,15}$/.test(bytes)) return [];
+    return [`--limit-${way}`, String(Math.max(1, Math.floor(Number(bytes) / 1024)))];
+  });
 }
 
 function cephOf(

@@ -12,7 +12,7 @@ import { openDriver } from '../volumes/open-driver.ts';
 import { commandFor, type ChildCommand } from './command.ts';
 import { beginHeartbeat, type Heartbeat } from './heartbeat.ts';
 import type { AgentOptions } from './options.ts';
-import { bytesOf, completedStatus, timestamp, transferred, type OwnedStatus } from './outcome.ts';
+import { bytesOf, completedStatus, foundWrong, timestamp, transferred, type OwnedStatus } from './outcome.ts';
 import { ProgressReports } from './progress-reports.ts';
 import { TransferFailure } from './reasons.ts';
 import type { Scratch } from './scratch.ts';
@@ -214,7 +214,10 @@ export class Job {
       return transferred('False', REASONS.canceled, sentence);
     }
     if (this.#reason !== undefined || error instanceof NotOurs) return undefined;
-    if (error instanceof TransferFailure) return transferred('False', error.reason, error.message);
+    if (error instanceof TransferFailure) {
+      const end = transferred('False', error.reason, error.message);
+      return error.foundWrong ? { ...end, verification: foundWrong(end.message, new Date()) } : end;
+    }
     const retryable = error instanceof DatamoverError && error.retryable;
     return transferred('False', retryable ? REASONS.transferFailed : REASONS.error, describeCause(error));
   }
@@ -249,6 +252,9 @@ export class Job {
     }
     const type = outcome === 'failed' ? 'Warning' : 'Normal';
     events.record(transfer.object, type, reason, message);
+    const wrong = outcome === 'completed' && end.verification?.state === 'Failed';
+    if (wrong)
+      events.record(transfer.object, 'Warning', REASONS.fullRead, end.verification.message ?? message);
   }
 
   /** The agent ends now: a report that the server has not taken yet is given up; the next agent carries the transfer again. */

@@ -108,8 +108,10 @@ export function completedStatus(
   const uploaded = number('data_added_packed') ?? 0;
   const format = text('format');
   const base = text('base') ?? text('parent');
+  const distrusted = distrustOf(subject, summary['distrusted']);
   return {
     ...common,
+    ...(distrusted !== undefined && { verification: foundWrong(distrusted, now) }),
     phase: 'SnapshotBackupDone',
     moved: formatBytes(read),
     ...(format === 'image' || format === 'stream' ? { format } : {}),
@@ -126,6 +128,19 @@ export function completedStatus(
       `${subject} is backed up as ${snapshotID?.slice(0, 8) ?? 'nothing'}: ${formatBytes(bytes)}, ${formatBytes(read)} read, ${formatBytes(uploaded)} uploaded`,
     ),
   };
+}
+
+/** Bytes were compared and were not what they had to be. */
+export function foundWrong(message: string, now: Date): NonNullable<OwnedStatus['verification']> {
+  return { state: 'Failed', completionTimestamp: timestamp(now), message };
+}
+
+/** What a sample of "unchanged" bytes told of the list of changes (docs/cli.md); the backup itself is of a full read then. */
+function distrustOf(subject: string, value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null || !('mechanism' in value)) return undefined;
+  const base = 'base' in value ? ` since backup ${String(value.base).slice(0, 8)}` : '';
+  const at = 'differs_at' in value ? `byte ${String(value.differs_at)} changed and was not named` : 'it lied';
+  return `back up ${subject}: what ${String(value.mechanism)} says${base} is wrong: ${at} (all of the volume was read instead)`;
 }
 
 /** For the metrics. */

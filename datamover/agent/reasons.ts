@@ -4,10 +4,16 @@ import { DatamoverError, type FailureDetails, type FailureKind } from '../errors
 /** A failure of a transfer with the word that its condition and its event carry. */
 export class TransferFailure extends DatamoverError {
   readonly reason: Reason;
+  /** Whether the bytes that were read back were not those that had been written. */
+  readonly foundWrong: boolean;
 
-  constructor(details: Omit<FailureDetails, 'retryable'> & { readonly reason: Reason }) {
+  /** `doing`: what the child was at, in its own words. */
+  constructor(
+    details: Omit<FailureDetails, 'retryable'> & { readonly reason: Reason; readonly doing?: unknown },
+  ) {
     super({ ...details, retryable: RETRYABLE_REASONS.has(details.reason) });
     this.reason = details.reason;
+    this.foundWrong = details.doing === 'verify' && details.kind === 'incomplete';
   }
 }
 
@@ -31,6 +37,10 @@ export function reasonOf({ kind, retryable, operation, store }: ExitError): Reas
       return REASONS.repositoryMissing;
     case 'locked':
       return REASONS.repositoryLocked;
+    case 'target-too-small':
+      return REASONS.targetTooSmall;
+    case 'target-in-use':
+      return REASONS.targetInUse;
     case 'failed':
     case 'usage':
     case 'incomplete':

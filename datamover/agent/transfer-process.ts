@@ -143,11 +143,14 @@ function explain(error: unknown, request: TransferRequest): unknown {
   tellNotes(failure.stderr, request);
   const last = said(failure.stderr, 'exit_error').at(-1);
   if (last !== undefined) {
-    const kind = failureKindOf(failure.status);
+    const told = last['kind'];
+    const kind =
+      told === 'target-too-small' || told === 'target-in-use' ? told : failureKindOf(failure.status);
     const retryable = last['retryable'] === true;
     return new TransferFailure({
       ...naming(request),
       cause: String(last['message']),
+      doing: last['operation'],
       kind,
       reason: reasonOf({ kind, retryable, operation: last['operation'], store: last['store'] }),
     });

@@ -27,6 +27,8 @@ function particulars(error: unknown): Record<string, unknown> {
   const retryable = error.retryable || store?.retryable === true;
   return {
     operation: error.operation,
+    // What the exit code does not tell.
+    ...(error.kind.startsWith('target-') && { kind: error.kind }),
     ...(retryable && { retryable }),
     ...(store !== undefined && { store: store.reason }),
   };

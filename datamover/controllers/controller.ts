@@ -14,6 +14,7 @@ import { LEASES } from '../kubernetes/lease.ts';
 import { DATA_DOWNLOADS, DATA_UPLOADS } from '../kubernetes/neighbour-resources.ts';
 import { keyOf, type KubernetesObject, type Stored } from '../kubernetes/object.ts';
 import { resourceOf, type Resource } from '../kubernetes/resource.ts';
+import type { VitalParts, Watching } from '../kubernetes/vitality.ts';
 import { runWorkers, WorkQueue, type Reconciled } from '../kubernetes/workqueue.ts';
 import { BackupFlow } from './backup-flow.ts';
 import type { Log } from './log.ts';
@@ -41,6 +42,8 @@ export interface ControllerOptions {
   readonly signal: AbortSignal;
   /** Called when the caches are filled, with what metrics are made of. */
   readonly onReady?: (transfers: TransferCache) => void;
+  /** Given at once what tells whether the loops get on. */
+  readonly onStart?: (parts: VitalParts) => void;
 }
 
 const WORKERS = 8;
@@ -52,12 +55,18 @@ const QUEUE = 'queue';
 export async function runController(options: ControllerOptions): Promise<void> {
   const { client, settings, log, signal } = options;
   const site: Site = { client, settings };
-  const informerOf = <T extends KubernetesObject>(resource: Resource<T>, namespace?: string): Informer<T> =>
-    new Informer(client.of(resource), {
+  const watched = new Map<string, Watching>();
+  const queues: WorkQueue[] = [];
+  const informerOf = <T extends KubernetesObject>(resource: Resource<T>, namespace?: string): Informer<T> => {
+    const informer = new Informer(client.of(resource), {
       ...{ namespace, relistMs: settings.resyncInterval, signal },
       onFailure: (error) => log.warn({ kind: resource.kind }, describeCause(error)),
       onHandlerFailure: (error) => log.error({ kind: resource.kind }, describeCause(error)),
     });
+    watched.set(`${resource.kind}${namespace === undefined ? '' : ` in ${namespace}`}`, informer);
+    return informer;
+  };
+  options.onStart?.({ informers: watched, queues });
   const backups = informerOf(resourceOf(volumeSnapshotBackup));
   const restores = informerOf(resourceOf(volumeSnapshotRestore));
   const leases = informerOf(LEASES, settings.namespace);
@@ -109,6 +118,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
 
   const queue = new WorkQueue();
   const places = new WorkQueue();
+  queues.push(queue, places);
   const call = (object: TransferObject): void => {
     queue.add(transferKey(object));
     places.addAfter(QUEUE, QUEUE_PAUSE_MS);

@@ -5,6 +5,7 @@ import { makeRegistry, registerClusterMetrics, type ClusterState } from '../http
 import { serve, type Health } from '../http/server.ts';
 import type { Client } from '../kubernetes/client.ts';
 import { runWhenLeader } from '../kubernetes/leader-election.ts';
+import { whyBlind, whyDead, type VitalParts } from '../kubernetes/vitality.ts';
 import { processIdentity } from '../kubernetes/lease.ts';
 import { programVersion } from '../version.ts';
 import { clusterState } from './cluster-state.ts';
@@ -33,15 +34,17 @@ export async function runElected(options: ElectedOptions): Promise<void> {
   const { client, settings, log, instance, signal } = options;
   let transfers: TransferCache | undefined;
   let ready: Health;
+  /** Of the loops, while this one leads. */
+  let vital: VitalParts | undefined;
   const registry = makeRegistry('controller', programVersion());
   registerClusterMetrics(registry, () =>
     transfers === undefined ? NOTHING : clusterState(transfers.list()),
   );
   const server = await serve({
     ...{ address: options.httpAddress, registry },
-    live: () => undefined,
+    live: () => vital && whyDead(vital),
     // Who stands by is ready to take over.
-    ready: () => ready,
+    ready: () => ready ?? (vital && whyBlind(vital)),
   });
   const lead = async (leading: Client, stop: AbortSignal): Promise<void> => {
     log.info({ instance }, 'this controller leads');
@@ -49,6 +52,9 @@ export async function runElected(options: ElectedOptions): Promise<void> {
     try {
       await runController({
         ...{ client: leading, settings, log, instance, signal: stop },
+        onStart: (parts) => {
+          vital = parts;
+        },
         onReady: (cache) => {
           transfers = cache;
           ready = undefined;
@@ -56,6 +62,7 @@ export async function runElected(options: ElectedOptions): Promise<void> {
       });
     } finally {
       transfers = undefined;
+      vital = undefined;
       ready = undefined;
       log.info({ instance }, 'this controller leads no more');
     }

@@ -26,6 +26,7 @@ export async function writeTransferSecret(
     ...{ RESTIC_REPOSITORY: access.repository, RESTIC_PASSWORD: access.password },
     ...{ AWS_ACCESS_KEY_ID: access.accessKeyId, AWS_SECRET_ACCESS_KEY: access.secretAccessKey },
     ...{ AWS_SESSION_TOKEN: access.sessionToken, AWS_DEFAULT_REGION: access.region, 'ca.crt': access.ca },
+    ...{ 'limit.upload': access.uploadLimit?.toString(), 'limit.download': access.downloadLimit?.toString() },
     ...{ 'ceph.conf': ceph?.conf, 'ceph.keyring': ceph?.keyring, 'ceph.user': ceph?.user },
   };
   const data = Object.entries(values).flatMap(([key, value]) =>

@@ -28,6 +28,8 @@ export class Informer<T extends KubernetesObject> {
   readonly #onHandlerFailure: (error: unknown) => void;
   readonly #synced = Promise.withResolvers<undefined>();
   #hasSynced = false;
+  #heardAt = performance.now();
+  #movedAt = performance.now();
   /** Resolves when the informer has stopped, which its signal makes it do. */
   readonly stopped: Promise<void>;
 
@@ -44,7 +46,14 @@ export class Informer<T extends KubernetesObject> {
         else this.#put(object);
       },
     };
-    this.stopped = reflect(client, sink, options).finally(() => this.#synced.resolve(undefined));
+    const moved = (): void => void (this.#movedAt = performance.now());
+    const heard = (): void => {
+      this.#heardAt = performance.now();
+      moved();
+    };
+    this.stopped = reflect(client, sink, { ...options, onHeard: heard, onAttempt: moved }).finally(() =>
+      this.#synced.resolve(undefined),
+    );
   }
 
   /** Whether the cache has been filled once: before, absence means nothing. */
@@ -55,6 +64,16 @@ export class Informer<T extends KubernetesObject> {
   /** Resolves when the cache has been filled, or when the informer has been stopped before that: ask `hasSynced`. */
   get synced(): Promise<unknown> {
     return this.#synced.promise;
+  }
+
+  /** Milliseconds since the server has last answered; it does so about every minute. */
+  get silentForMs(): number {
+    return performance.now() - this.#heardAt;
+  }
+
+  /** Milliseconds since anything has happened here, a failed attempt included: one that stands still for long is dead. */
+  get stillForMs(): number {
+    return performance.now() - this.#movedAt;
   }
 
   get size(): number {

@@ -25,6 +25,10 @@ export interface ReflectorOptions {
   readonly relistMs?: number;
   /** Milliseconds without an event or bookmark (the server sends one about every minute) after which a watch counts as dead. */
   readonly silenceMs?: number;
+  /** Called whenever the server has answered: a list, an event, a bookmark. */
+  readonly onHeard?: () => void;
+  /** Called at the beginning of every attempt, whatever comes of it. */
+  readonly onAttempt?: () => void;
   /** Told of every failure, which is then tried again. */
   readonly onFailure?: (error: unknown) => void;
   readonly signal: AbortSignal;
@@ -46,23 +50,28 @@ export async function reflect<T extends KubernetesObject>(
   sink: ReflectorSink<T>,
   options: ReflectorOptions,
 ): Promise<void> {
-  const { signal, relistMs = 600_000, onFailure = () => undefined } = options;
+  const { signal, relistMs = 600_000, onFailure = () => undefined, onHeard, onAttempt } = options;
   const backoff = new Backoff(BACKOFF);
   let version: string | undefined;
   let listedAt = 0;
   while (!signal.aborted) {
     const began = performance.now();
     let failed = false;
+    onAttempt?.();
     try {
       if (version === undefined || began - listedAt >= relistMs) {
         const list = await listAll(client, options);
         sink.replace(list.items);
+        onHeard?.();
         version = list.resourceVersion;
         listedAt = began;
       }
       for await (const event of watchFrom(client, version, listedAt + relistMs, options)) {
         version = take(sink, event);
+        onHeard?.();
       }
+      // It ended as a watch ends that is well.
+      onHeard?.();
     } catch (error) {
       failed = true;
       if (isApiError(error, 'gone')) version = undefined;

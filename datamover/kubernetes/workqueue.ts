@@ -14,7 +14,8 @@ const BACKOFF: BackoffOptions = { firstMs: 100, maxMs: 300_000 };
 export class WorkQueue {
   readonly #backoff: BackoffOptions;
   readonly #waiting = new Set<string>();
-  readonly #active = new Set<string>();
+  /** With when their work began. */
+  readonly #active = new Map<string, number>();
   /** Keys that were added while they were worked on. */
   readonly #again = new Set<string>();
   readonly #delayed = new Map<string, { readonly at: number; readonly timer: NodeJS.Timeout }>();
@@ -29,6 +30,13 @@ export class WorkQueue {
   /** Keys that wait, without those whose time has not come. */
   get length(): number {
     return this.#waiting.size + this.#again.size;
+  }
+
+  /** The key that is being worked on for the longest time, if any is. */
+  get longest(): { readonly key: string; readonly forMs: number } | undefined {
+    // In the order of their beginning.
+    const [first] = this.#active;
+    return first === undefined ? undefined : { key: first[0], forMs: performance.now() - first[1] };
   }
 
   add(key: string): void {
@@ -75,7 +83,7 @@ export class WorkQueue {
       return new Promise((resolve) => this.#takers.push(resolve));
     }
     this.#waiting.delete(key);
-    this.#active.add(key);
+    this.#active.set(key, performance.now());
     return Promise.resolve(key);
   }
 
@@ -95,7 +103,7 @@ export class WorkQueue {
   }
 
   #hand(key: string, taker: (key: string) => void): void {
-    this.#active.add(key);
+    this.#active.set(key, performance.now());
     taker(key);
   }
 

@@ -19,6 +19,9 @@ export interface RepositoryAccess {
   readonly region?: string;
   /** PEM. */
   readonly ca?: string;
+  /** Bytes a second of each transfer. */
+  readonly uploadLimit?: number;
+  readonly downloadLimit?: number;
 }
 
 export interface RepositoryRequest {
@@ -94,6 +97,8 @@ async function bucketOfTarget(site: Site, request: RepositoryRequest, name: stri
     ...given('sessionToken', keys.get('AWS_SESSION_TOKEN')),
     ...given('region', spec.region),
     ...given('ca', ca?.need('ca.crt')),
+    ...given('uploadLimit', spec.limits?.uploadBytesPerSecond),
+    ...given('downloadLimit', spec.limits?.downloadBytesPerSecond),
   };
 }
 
@@ -192,6 +197,6 @@ class Values {
   }
 }
 
-function given<K extends string>(key: K, value: string | undefined): Partial<Record<K, string>> {
-  return value === undefined ? {} : ({ [key]: value } as Record<K, string>);
+function given<K extends string, V>(key: K, value: V | undefined): Partial<Record<K, V>> {
+  return value === undefined ? {} : ({ [key]: value } as Record<K, V>);
 }

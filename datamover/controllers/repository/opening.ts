@@ -50,6 +50,8 @@ const REASON_OF: Readonly<Record<FailureKind, Reason>> = {
   'no-repository': REASONS.repositoryMissing,
   locked: REASONS.repositoryLocked,
   'wrong-password': REASONS.wrongPassword,
+  'target-too-small': REASONS.targetTooSmall,
+  'target-in-use': REASONS.targetInUse,
   cancelled: REASONS.canceled,
 };
 

@@ -31,6 +31,7 @@ export async function planFileTarget(named: string, bytes: number, force: boolea
         subject: path,
         cause: `the device has ${room} bytes, the image ${bytes}`,
         hint: 'choose a target that is at least as large',
+        kind: 'target-too-small',
       });
     }
     return { location: path, bytes: room, action: 'overwrite', kind: 'device' };

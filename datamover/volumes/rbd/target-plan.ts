@@ -1,4 +1,4 @@
-import { DatamoverError } from '../../errors.ts';
+import { DatamoverError, type FailureKind } from '../../errors.ts';
 import type { TargetNeed, TargetPlan, TargetWishes } from '../driver.ts';
 import { checkWishes } from '../wishes.ts';
 import { askRbd, isRbdErrno, type RbdConnection } from './command.ts';
@@ -80,7 +80,7 @@ async function refuseUnfit(
   }
   if (there.bytes < bytes) {
     const hint = 'choose a target that is at least as large (rbd resize)';
-    throw refused(name, `it has ${there.bytes} bytes, the volume ${bytes}`, hint);
+    throw refused(name, `it has ${there.bytes} bytes, the volume ${bytes}`, hint, 'target-too-small');
   }
   await refuseWatched(connection, name, signal);
 }
@@ -104,7 +104,7 @@ export async function refuseWatched(
   }[];
   if (first === undefined) return;
   const who = typeof first.address === 'string' ? ` by ${first.address}` : '';
-  throw refused(name, `it is in use${who}`, 'unmap it or stop what has it open');
+  throw refused(name, `it is in use${who}`, 'unmap it or stop what has it open', 'target-in-use');
 }
 
 /** Undefined where there is none. */
@@ -196,11 +196,6 @@ async function findPool(
   }
 }
 
-function refused(
-  name: ImageName,
-  cause: string,
-  hint: string,
-  kind: 'usage' | 'failed' = 'failed',
-): DatamoverError {
+function refused(name: ImageName, cause: string, hint: string, kind: FailureKind = 'failed'): DatamoverError {
   return new DatamoverError({ operation: OPERATION, subject: formatImageName(name), cause, hint, kind });
 }

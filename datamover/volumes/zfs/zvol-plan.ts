@@ -1,4 +1,4 @@
-import { DatamoverError } from '../../errors.ts';
+import { DatamoverError, type FailureKind } from '../../errors.ts';
 import { isGone } from '../../process/owner.ts';
 import type { TargetNeed, TargetPlan } from '../driver.ts';
 import { checkWishes } from '../wishes.ts';
@@ -86,6 +86,7 @@ function planExisting({ name, type, properties }: Dataset, { bytes, force, wishe
       name,
       `the volume has ${has} bytes, the image ${bytes}`,
       'choose a target that is at least as large',
+      'target-too-small',
     );
   }
   if (wishes !== undefined && Object.keys(wishes).length > 0) {
@@ -137,7 +138,7 @@ export function refusal(
   subject: string,
   cause: string,
   hint: string,
-  kind: 'failed' | 'usage' = 'failed',
+  kind: FailureKind = 'failed',
 ): DatamoverError {
   return new DatamoverError({ operation: OPERATION, subject, cause, hint, kind });
 }
