@@ -177,6 +177,7 @@ export class Job {
       const summary = await runTransfer({
         ...command,
         memoryLimitBytes: options.childMemoryBytes,
+        command: options.command,
         signal: this.#stop.signal,
         onStart: (pid) => this.#log.info({ pid }, 'child started'),
         onProgress: (progress) => reports.update(progress),

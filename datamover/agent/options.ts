@@ -21,6 +21,8 @@ export interface AgentOptions {
   /** Of the transfers' leases and of the agent's own; renewed in a sixth of it. */
   readonly leaseSeconds: number;
   readonly httpAddress: ListenAddress;
+  /** The script that carries a transfer; the `datamover` command without it. For doubles in tests. */
+  readonly command?: string;
 }
 
 export const LEASE_SECONDS = 30;

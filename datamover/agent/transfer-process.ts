@@ -21,6 +21,8 @@ export interface TransferRequest {
   readonly onNote?: (message: string) => void;
   readonly onStart?: (pid: number) => void;
   readonly signal?: AbortSignal;
+  /** The script that is run; the `datamover` command without it. */
+  readonly command?: string | undefined;
 }
 
 /** Bytes of the volume so far; `totalBytes` once it is known. */
@@ -49,7 +51,7 @@ export async function runTransfer(request: TransferRequest): Promise<Message> {
   const signals = [limit.signal, ...(request.signal === undefined ? [] : [request.signal])];
   const child = await start({
     file: process.execPath,
-    args: [...NODE_ARGS, COMMAND, '--json', ...request.args],
+    args: [...NODE_ARGS, request.command ?? COMMAND, '--json', ...request.args],
     env: { ...MALLOC, ...request.env, DATAMOVER_FOLLOW_PARENT: '1' },
     operation: request.operation,
     subject: request.subject,
