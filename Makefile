@@ -1,11 +1,12 @@
 # make        what a newcomer needs: dependencies and the compiled command
 # make test   everything that CI runs; `make test T=store/retry` for some test files alone
 # make plugin the Velero plugin as one executable
+# make cluster-up, demo-cluster, cluster-down   the whole system on this machine: started, shown, ended
 # make bench  speed and memory beside restic; `make bench B=--quick` with options
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: all deps build plugin servers lint format test demo bench clean
+.PHONY: all deps build plugin servers lint format test demo cluster-up demo-cluster cluster-down cluster-servers bench clean
 
 # The Node that package.json pins, whatever the machine has.
 NODE := node_modules/.bin/node
@@ -44,6 +45,20 @@ test: build lint servers
 demo: build
 	$(NODE) e2e/tools/install.ts mke2fs
 	e2e/demo/run.sh
+
+# Kubernetes, Ceph, MinIO and Velero with our parts, on loopback, in the background (e2e/cluster/).
+cluster-servers: build plugin
+	$(NODE) e2e/tools/install.ts openssl ceph minio etcd kube-apiserver kube-controller-manager kubectl \
+	  snapshot-controller csi-snapshotter csi-provisioner velero helm restic-current
+
+cluster-up: cluster-servers
+	$(NODE) --no-warnings dist/e2e/cluster/up.js
+
+demo-cluster: cluster-servers
+	$(NODE) --no-warnings dist/e2e/cluster/demo.js
+
+cluster-down: build
+	$(NODE) --no-warnings dist/e2e/cluster/down.js
 
 bench: build
 	$(NODE) e2e/tools/install.ts restic-current minio

@@ -1,7 +1,7 @@
 import { pluginExecutable } from '../../plugin/testing/executable.ts';
 import { startCeph, type CephCluster } from '../servers/ceph.ts';
 import { startMinio } from '../servers/minio.ts';
-import { installKinds, startMover, type AgentOptions, type Mover } from '../servers/mover.ts';
+import { installKinds, MOVER_PEERS, startMover, type AgentOptions, type Mover } from '../servers/mover.ts';
 import { startOpenZfs, type OpenZfs } from '../servers/openzfs.ts';
 import { addRbdStorage, type RbdStorage } from '../servers/rbd-storage.ts';
 import type { S3Server } from '../servers/s3-server.ts';
@@ -10,7 +10,7 @@ import { startVelero, type Velero } from '../servers/velero.ts';
 import { addZfsStorage, type ZfsStorage } from '../servers/zfs-storage.ts';
 
 /** What the whole system needs, for `describePeers`. */
-export const SYSTEM_PEERS = [...RBD_STORAGE_PEERS, 'velero', 'minio'] as const;
+export const SYSTEM_PEERS = [...RBD_STORAGE_PEERS, ...MOVER_PEERS, 'velero', 'minio'] as const;
 
 export interface SystemOptions {
   /** OpenZFS too, in its virtual machine. */
@@ -57,11 +57,11 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     const ceph = await keep('Ceph', startCeph());
     const cluster = await keep(
       'Kubernetes with two nodes and the snapshot-controller',
-      startStorageCluster(),
+      // The agent of node-b is the one with ZFS.
+      startStorageCluster({ zfsNodes: ['node-b'] }),
     );
     const rbd = await keep('CSI: Ceph RBD', addRbdStorage(cluster, ceph));
-    const machine =
-      options.zfs === true ? await keep('OpenZFS', startOpenZfs({ own: true, memory: 2048 })) : undefined;
+    const machine = options.zfs === true ? await keep('OpenZFS', startOpenZfs({ own: true })) : undefined;
     const zfs =
       machine === undefined ? undefined : await keep('CSI: OpenEBS ZFS', addZfsStorage(cluster, machine));
     const { veleroNamespace, shared } = options;
@@ -76,18 +76,15 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
         ...(options.veleroArgs === undefined ? {} : { args: options.veleroArgs }),
       }),
     );
-    const ports = [cluster.server, s3.endpoint].map((address) => Number(new URL(address).port));
     const agents: readonly AgentOptions[] = [
       { node: 'node-a', drivers: 'rbd' },
-      // Volumes of ZFS have their devices where ZFS is.
-      machine === undefined
-        ? { node: 'node-b', drivers: 'rbd' }
-        : { node: 'node-b', drivers: 'zfs', inside: { machine, ports } },
+      { node: 'node-b', drivers: machine === undefined ? 'rbd' : 'zfs', ...(machine && { machine }) },
     ];
     const mover = await keep(
       'datamover controller and agents',
       startMover({
         ...{ cluster, veleroNamespace: velero.namespace, agents, cephCsiConfig: rbd.configMap },
+        ...(zfs === undefined ? {} : { zfsNamespace: zfs.namespace }),
         ...(options.controllerArgs === undefined ? {} : { args: options.controllerArgs }),
         ...(shared === undefined ? {} : { password: shared.password }),
       }),

@@ -12,6 +12,7 @@ import { until } from '../../datamover/kubernetes/testing/waiting.ts';
 import { startCeph, type CephCluster } from '../servers/ceph.ts';
 import { boundVolume, claim, readySnapshot, snapshotOf } from '../servers/claims.ts';
 import { describePeers } from '../servers/describe-peers.ts';
+import { makeAccounts, MOVER_PEERS, type Accounts } from '../servers/mover.ts';
 import { freePorts } from '../servers/ports.ts';
 import { addRbdStorage, type RbdStorage } from '../servers/rbd-storage.ts';
 import { startRestartable, type Restartable } from '../servers/restartable.ts';
@@ -26,6 +27,7 @@ import {
 const MOVER = 'datamover-system';
 const VELERO = 'velero';
 const PASSWORD = 'a password';
+const PEERS = [...RBD_STORAGE_PEERS, ...MOVER_PEERS];
 const COMMAND = new URL('../../datamover/cli/main.js', import.meta.url).pathname;
 
 interface Ended {
@@ -42,13 +44,14 @@ interface Ended {
   };
 }
 
-describePeers(RBD_STORAGE_PEERS, 'a volume of Ceph RBD, there and back by controller and agent', () => {
+describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and agent', () => {
   let ceph: CephCluster;
   let cluster: StorageCluster;
   let rbd: RbdStorage;
   let home: string;
   let shop: string;
   let digest: string;
+  let accounts: Accounts;
   const parts: Restartable[] = [];
 
   beforeAll(async () => {
@@ -75,6 +78,7 @@ describePeers(RBD_STORAGE_PEERS, 'a volume of Ceph RBD, there and back by contro
         stringData: { RESTIC_REPOSITORY: join(home, 'repository'), RESTIC_PASSWORD: PASSWORD },
       });
     }
+    accounts = await makeAccounts(MOVER, { cluster, veleroNamespace: VELERO, cephCsiConfig: rbd.configMap });
     await begin(
       'controller',
       '--protected-namespaces',
@@ -110,7 +114,7 @@ describePeers(RBD_STORAGE_PEERS, 'a volume of Ceph RBD, there and back by contro
       '--namespace',
       MOVER,
       '--kubeconfig',
-      cluster.kubeconfig,
+      accounts[verb],
       '--http-address',
       `127.0.0.1:${port}`,
     ];

@@ -53,7 +53,11 @@ export interface BoundVolume {
 }
 
 /** Waits until a claim has its volume, and gives that. */
-export async function boundVolume(cluster: Cluster, namespace: string, name: string): Promise<BoundVolume> {
+export async function boundVolume(
+  cluster: Pick<Cluster, 'kubectl'>,
+  namespace: string,
+  name: string,
+): Promise<BoundVolume> {
   const where = ['--namespace', namespace];
   const bound = ['wait', '--for=jsonpath={.status.phase}=Bound', `pvc/${name}`, '--timeout=180s', ...where];
   await cluster.kubectl(bound).catch(async (cause: unknown) => {

@@ -73,6 +73,11 @@ export async function startCluster(): Promise<Cluster> {
   return { ...shared, ...clientSide(shared), stop: () => shared.stop() };
 }
 
+/** A cluster that another process started, and that nobody ends from here. */
+export function clusterAt(endpoint: KubernetesEndpoint): Omit<Cluster, 'stop'> {
+  return { ...endpoint, ...clientSide(endpoint) };
+}
+
 /** etcd, kube-apiserver and kube-controller-manager: up in some 5 s, half a GiB of memory. */
 export async function startOwnCluster(): Promise<OwnCluster> {
   const home = await scratchDirectory('kubernetes');
@@ -221,7 +226,9 @@ function clientSide(endpoint: KubernetesEndpoint) {
     kubectl,
     apply,
     async kubeconfigOf(namespace: string, serviceAccount: string): Promise<string> {
-      const token = await kubectl(['create', 'token', serviceAccount, `--namespace=${namespace}`]);
+      // Nobody renews it, and a cluster may run for days.
+      const wish = [serviceAccount, `--namespace=${namespace}`, '--duration=720h'];
+      const token = await kubectl(['create', 'token', ...wish]);
       const folder = join(home, 'kubeconfigs');
       await mkdir(folder, { recursive: true });
       const file = join(folder, randomUUID());

@@ -4,28 +4,34 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { KINDS } from '../../api/kinds.ts';
 import { customResourceDefinition } from '../../api/schema/kind.ts';
+import { renderChart } from '../chart/render.ts';
 import { answers } from './daemon.ts';
 import type { Cluster } from './kubernetes.ts';
 import type { OpenZfsEndpoint } from './openzfs.ts';
+import type { PeerName } from './peers.ts';
 import { freePorts } from './ports.ts';
 import { startRestartable, type Restartable } from './restartable.ts';
 import { scratchDirectory } from './scratch.ts';
-import { bridgePorts } from './vm-bridge.ts';
+
+/** What `startMover` needs beside a cluster, for `describePeers`. */
+export const MOVER_PEERS = ['helm'] as const satisfies readonly PeerName[];
 
 export interface AgentOptions {
   readonly node: string;
   /** What it can reach, as `--drivers`. */
   readonly drivers: string;
-  /** It runs inside this machine, where ZFS is, and reaches these ports of ours. */
-  readonly inside?: { readonly machine: OpenZfsEndpoint; readonly ports: readonly number[] };
+  /** The machine that has its ZFS; its block devices come through a double of /dev/zvol. */
+  readonly machine?: OpenZfsEndpoint;
 }
 
 export interface MoverOptions {
   readonly cluster: Cluster;
   readonly veleroNamespace: string;
   readonly agents: readonly AgentOptions[];
-  /** `NAMESPACE/NAME` of ceph-csi's configuration. */
+  /** `NAMESPACE/NAME` of ceph-csi's configuration; its secrets lie beside it. */
   readonly cephCsiConfig?: string;
+  /** zfs-localpv's, where there is one. */
+  readonly zfsNamespace?: string;
   /** More flags of `datamover controller`. */
   readonly args?: readonly string[];
   /** Of the restic repositories; a random one without it. */
@@ -46,6 +52,8 @@ export interface Mover {
 
 /** The command as it is built in this checkout. */
 const COMMAND = fileURLToPath(new URL('../../../bin/datamover', import.meta.url));
+/** What an agent and its children open devices of ZFS with. */
+const DEVICES = new URL('zvol-devices-double.js', import.meta.url).href;
 const NAMESPACE = 'datamover';
 /** The secret whose RESTIC_PASSWORD serves repositories beside a BackupStorageLocation, as in OADP. */
 const CREDENTIAL = 'dm-credential';
@@ -59,7 +67,10 @@ export async function installKinds(cluster: Cluster): Promise<void> {
   await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all']);
 }
 
-/** Our kinds, the password's secret, `datamover controller`, and a `datamover agent` for each node, outside of the cluster. */
+/**
+ * Our kinds, the password's secret, `datamover controller`, and a `datamover agent` for each node, outside of the cluster. They have the
+ * chart's accounts, and no right that its roles do not give.
+ */
 export async function startMover(options: MoverOptions): Promise<Mover> {
   const { cluster, veleroNamespace, password = randomBytes(16).toString('hex') } = options;
   const home = await scratchDirectory('mover');
@@ -73,22 +84,19 @@ export async function startMover(options: MoverOptions): Promise<Mover> {
     },
     pluginSettings(veleroNamespace),
   );
+  const accounts = await makeAccounts(NAMESPACE, options);
   const running: { stop(): Promise<void> }[] = [];
-  const begin = async (verb: string, args: readonly string[], inside?: AgentOptions['inside']) => {
+  const begin = async (verb: keyof Accounts, args: readonly string[], machine?: OpenZfsEndpoint) => {
     const address = `127.0.0.1:${await freePorts(1)}`;
-    const common = ['--namespace', NAMESPACE, '--http-address', address, '--kubeconfig', cluster.kubeconfig];
-    const command = [verb, ...common, ...args];
-    const proxied = inside === undefined ? [COMMAND] : ['vm', '--host', COMMAND];
-    const [file = COMMAND, ...first] = proxied;
+    const common = ['--namespace', NAMESPACE, '--http-address', address, '--kubeconfig', accounts[verb]];
     const process = await startRestartable({
-      ...{ file, args: [...first, ...command], subject: `datamover ${verb}` },
-      env: { ...inside?.machine.environment, KUBERNETES_SERVICE_HOST: undefined },
+      ...{ file: COMMAND, args: [verb, ...common, ...args], subject: `datamover ${verb}` },
+      env: {
+        ...(machine === undefined ? {} : { ...machine.environment, NODE_OPTIONS: `--import=${DEVICES}` }),
+        KUBERNETES_SERVICE_HOST: undefined,
+      },
       ...{ logFile, logsToStderr: true, patience: 180_000 },
-      // What listens inside of a machine is not to be reached from here; but a lease says that it works.
-      ready: async () =>
-        inside === undefined
-          ? answers(`http://${address}/readyz`)
-          : (await cluster.kubectl(['get', 'leases', '--namespace', NAMESPACE])).includes(args[1] ?? ''),
+      ready: () => answers(`http://${address}/readyz`),
     });
     running.push(process);
     return process;
@@ -101,15 +109,15 @@ export async function startMover(options: MoverOptions): Promise<Mover> {
     const controller = await begin('controller', [
       ...['--protected-namespaces', veleroNamespace, '--velero-namespace', veleroNamespace],
       ...(options.cephCsiConfig === undefined ? [] : ['--ceph-csi-config', options.cephCsiConfig]),
+      ...(options.zfsNamespace === undefined ? [] : ['--zfs-namespace', options.zfsNamespace]),
       ...(options.args ?? []),
     ]);
     const agents = new Map<string, Restartable>();
-    for (const { node, drivers, inside } of options.agents) {
+    for (const { node, drivers, machine } of options.agents) {
       const scratch = join(home, node);
       await mkdir(scratch);
-      if (inside !== undefined) running.push(await bridgePorts(inside.machine, inside.ports));
       const flags = ['--node', node, '--pod', `agent-${node}`, '--scratch', scratch, '--drivers', drivers];
-      agents.set(node, await begin('agent', flags, inside));
+      agents.set(node, await begin('agent', flags, machine));
     }
     return {
       ...{ namespace: NAMESPACE, password, controller, agents, stop },
@@ -120,6 +128,35 @@ export async function startMover(options: MoverOptions): Promise<Mover> {
     await stop();
     throw new Error(`start the mover; its log ends with: ${said.slice(-3000)}`, { cause: error });
   }
+}
+
+/** Kubeconfigs of the chart's ServiceAccounts. */
+export interface Accounts {
+  readonly controller: string;
+  readonly agent: string;
+}
+
+/** Makes the chart's accounts with the roles that it gives them, in a mover's namespace. */
+export async function makeAccounts(
+  namespace: string,
+  {
+    cluster,
+    veleroNamespace,
+    cephCsiConfig = '',
+    zfsNamespace = '',
+  }: Pick<MoverOptions, 'cluster' | 'veleroNamespace' | 'cephCsiConfig' | 'zfsNamespace'>,
+): Promise<Accounts> {
+  const [cephNamespace = ''] = cephCsiConfig.split('/');
+  const values = {
+    ...{ protectedNamespaces: [veleroNamespace], veleroNamespace, zfsNamespace },
+    ceph: { csiConfig: cephCsiConfig, secretNamespaces: cephNamespace === '' ? [] : [cephNamespace] },
+  };
+  const only = ['serviceaccounts', 'controller-roles', 'agent-roles'].map((name) => `templates/${name}.yaml`);
+  await cluster.apply(await renderChart({ namespace, values, only }));
+  return {
+    controller: await cluster.kubeconfigOf(namespace, 'datamover-controller'),
+    agent: await cluster.kubeconfigOf(namespace, 'datamover-agent'),
+  };
 }
 
 /** Enables the plugin: plain CSI backups are moved. */

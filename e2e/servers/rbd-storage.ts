@@ -53,10 +53,7 @@ export async function addRbdStorage(cluster: Cluster, ceph: CephEndpoint): Promi
   await cluster.apply(...objects({ ceph, pool, secret, userID: user, userKey }));
   const driver = new RbdDouble({ environment: env, home, clusterId: CLUSTER_ID, pool, poolId });
   const sidecars = await startSidecars(driver, { kubeconfig: cluster.kubeconfig, home });
-  const imageOf = async (namespace: string, claim: string): Promise<string> => {
-    const { spec } = await boundVolume(cluster, namespace, claim);
-    return spec.csi.volumeAttributes['imageName'] ?? '';
-  };
+  const volumes = rbdVolumes(cluster, { ...ceph, pool });
   const named = async (...args: string[]): Promise<string[]> =>
     (
       JSON.parse(await tool('rbd', ...args, '--pool', pool, '--format', 'json')) as (
@@ -65,10 +62,33 @@ export async function addRbdStorage(cluster: Cluster, ceph: CephEndpoint): Promi
     ).map((entry) => (typeof entry === 'string' ? entry : entry.id));
   return {
     ...{ driver: RBD_DRIVER, storageClass: 'rbd', waitingStorageClass: 'rbd-wait', snapshotClass: 'rbd' },
-    ...{ pool, clusterId: CLUSTER_ID, configMap: `${NAMESPACE}/ceph-csi-config`, secret, sidecars, imageOf },
+    ...{ pool, clusterId: CLUSTER_ID, configMap: `${NAMESPACE}/ceph-csi-config`, secret, sidecars },
+    ...volumes,
+    images: () => named('ls'),
+    trash: () => named('trash', 'ls'),
+    async stop() {
+      await sidecars.stop();
+      await tool('ceph', 'osd', 'pool', 'rm', pool, pool, '--yes-i-really-really-mean-it');
+      await tool('ceph', 'auth', 'rm', `client.${user}`);
+      await rm(home, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The volumes of claims on RBD, for whoever did not start the storage itself. */
+export function rbdVolumes(
+  cluster: Pick<Cluster, 'kubectl'>,
+  ceph: CephEndpoint,
+): Pick<RbdStorage, 'imageOf' | 'write' | 'digest'> {
+  const imageOf = async (namespace: string, claim: string): Promise<string> => {
+    const { spec } = await boundVolume(cluster, namespace, claim);
+    return spec.csi.volumeAttributes['imageName'] ?? '';
+  };
+  return {
+    imageOf,
     async write(namespace, claim, offset, bytes) {
       const name = await imageOf(namespace, claim);
-      const librbd = new Librbd({ ...ceph, pool });
+      const librbd = new Librbd(ceph);
       try {
         const image = librbd.open(name);
         image.write(offset, bytes);
@@ -78,16 +98,9 @@ export async function addRbdStorage(cluster: Cluster, ceph: CephEndpoint): Promi
       }
     },
     async digest(namespace, claim) {
-      const image = await imageOf(namespace, claim);
-      return digestOf({ file: 'rbd', args: ['export', '--no-progress', `${pool}/${image}`, '-'], env });
-    },
-    images: () => named('ls'),
-    trash: () => named('trash', 'ls'),
-    async stop() {
-      await sidecars.stop();
-      await tool('ceph', 'osd', 'pool', 'rm', pool, pool, '--yes-i-really-really-mean-it');
-      await tool('ceph', 'auth', 'rm', `client.${user}`);
-      await rm(home, { recursive: true, force: true });
+      const image = `${ceph.pool}/${await imageOf(namespace, claim)}`;
+      const args = ['export', '--no-progress', image, '-'];
+      return digestOf({ file: 'rbd', args, env: ceph.environment });
     },
   };
 }

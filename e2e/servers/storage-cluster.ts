@@ -54,7 +54,9 @@ export async function startStorageCluster(options: StorageClusterOptions = {}): 
 }
 
 function nodeObjects(name: string, zfs: boolean): object[] {
-  const labels = { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux', [OPENEBS.nodeId]: name };
+  // zfs-localpv's own label is where its node service runs, and the provisioner goes by it.
+  const own = zfs ? { [OPENEBS.nodeId]: name } : {};
+  const labels = { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux', ...own };
   const drivers = [
     { name: RBD_DRIVER, nodeID: name, topologyKeys: [] },
     ...(zfs ? [{ name: OPENEBS_ZFS_DRIVER, nodeID: name, topologyKeys: [OPENEBS.nodeId] }] : []),

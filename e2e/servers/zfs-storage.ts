@@ -22,6 +22,7 @@ export interface ZfsStorage {
   readonly waitingStorageClass: string;
   /** Of datasets (`fstype: zfs`). */
   readonly datasetStorageClass: string;
+  readonly waitingDatasetStorageClass: string;
   readonly snapshotClass: string;
   /** `pool/child`, below which all volumes are. */
   readonly poolName: string;
@@ -59,7 +60,8 @@ export async function addZfsStorage(cluster: Cluster, machine: OpenZfs): Promise
   };
   return {
     ...{ driver: OPENEBS_ZFS_DRIVER, storageClass: 'zfs', waitingStorageClass: 'zfs-wait' },
-    ...{ datasetStorageClass: 'zfs-dataset', snapshotClass: 'zfs', poolName, namespace: NAMESPACE },
+    ...{ datasetStorageClass: 'zfs-dataset', waitingDatasetStorageClass: 'zfs-dataset-wait' },
+    ...{ snapshotClass: 'zfs', poolName, namespace: NAMESPACE },
     ...{ sidecars, node, datasetOf },
     async write(namespace, claim, mebibyte, bytes) {
       const device = await machine.device(await datasetOf(namespace, claim));
@@ -93,6 +95,7 @@ function objects(poolName: string): object[] {
     storageClass('zfs', 'ext4', 'Immediate'),
     storageClass('zfs-wait', 'ext4', 'WaitForFirstConsumer'),
     storageClass('zfs-dataset', 'zfs', 'Immediate'),
+    storageClass('zfs-dataset-wait', 'zfs', 'WaitForFirstConsumer'),
     {
       ...{ apiVersion: 'snapshot.storage.k8s.io/v1', kind: 'VolumeSnapshotClass' },
       metadata: { name: 'zfs', labels: { 'velero.io/csi-volumesnapshot-class': 'true' } },

@@ -1,6 +1,5 @@
 import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import type { OpenZfs } from '../../../../e2e/servers/openzfs.ts';
 import { start, type Running } from '../../../process/spawn.ts';
 import type { ByteRange, RangeContent, VolumeTarget } from '../../driver.ts';
 import type { ZvolDevices } from '../devices.ts';
@@ -9,6 +8,11 @@ import { frame, readFrames, type DeviceReply, type DeviceRequest } from './devic
 interface Frame {
   readonly head: DeviceReply;
   readonly payload: Buffer;
+}
+
+/** How its proxies find the machine. */
+interface VmReach {
+  readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 /** Block devices of the virtual machine with OpenZFS, for a driver that runs outside of it. */
@@ -25,10 +29,10 @@ export class VmDevices implements ZvolDevices {
     this.#replies = readFrames(running.stdout);
   }
 
-  static async start(zfs: OpenZfs): Promise<VmDevices> {
+  static async start({ environment }: VmReach): Promise<VmDevices> {
     const script = fileURLToPath(new URL('./device-server.js', import.meta.url));
     const input = new PassThrough();
-    const command = { file: 'vm', args: ['--host', process.execPath, script], env: zfs.environment, input };
+    const command = { file: 'vm', args: ['--host', process.execPath, script], env: environment, input };
     return new VmDevices(input, await start(command));
   }
 
