@@ -1,20 +1,21 @@
 /**
  * In the place of the `datamover` command as the child of a transfer: it notes its beginning and its end beside the repository, waits
- * a little, and prints what the command prints. A double, for where hundreds of transfers are to be looked at and no byte of them.
+ * a little, and while there is a file REPOSITORY.hold, and prints what the command prints. A double, for where hundreds of transfers are to be looked at and no byte of them.
  */
 import { createHash } from 'node:crypto';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** How long each "transfer" takes. */
 const TAKES_MS = 150;
 
 const tag = process.argv[process.argv.indexOf('--tag') + 1] ?? '';
-const note = (what: 'begins' | 'ends'): void =>
-  appendFileSync(`${process.env['RESTIC_REPOSITORY'] ?? ''}.children`, `${tag} ${what}\n`);
+const repository = process.env['RESTIC_REPOSITORY'] ?? '';
+const note = (what: 'begins' | 'ends'): void => appendFileSync(`${repository}.children`, `${tag} ${what}\n`);
 
 note('begins');
 await delay(TAKES_MS);
+while (existsSync(`${repository}.hold`)) await delay(50);
 note('ends');
 const summary = {
   ...{
