@@ -17,8 +17,8 @@ const HELP = `Usage: npm run bench -- [options]
 
   --size SIZE      bytes of each test volume: 512M, 4G (default 2G)
   --rounds N       how often each job is run (default 3)
-  --only CASE      only cases whose name begins so: first, unchanged, restore, minio, tls, requests, sparse, index
-                   (may be repeated)
+  --only CASE      only cases whose name begins so: first, unchanged, restore, minio, tls, requests, parser, full, changed,
+                   sparse, index (may be repeated)
   --blobs N        blobs of the big index (default 10000000)
   --quick          256M, one round, a million blobs: shows that everything works, proves little
   --json FILE      writes every sample as JSON
