@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { DatamoverError, describeCause } from '../../errors.ts';
 import type { StoredStream, StreamNeed, StreamTargetPlan } from '../driver.ts';
 import { checkWishes } from '../wishes.ts';
+import { keepBookmark } from './bookmarks.ts';
 import { runZfs } from './command.ts';
 import { findDataset, listMoments, number, text, type Dataset } from './inspect.ts';
 import { parentOf, parseDataset } from './name.ts';
@@ -17,6 +18,8 @@ export interface ReceivePlan extends StreamTargetPlan {
   readonly resume?: ResumePoint;
   /** The full stream takes the place of what is there (`receive -F`, which an interrupted one needs again). */
   readonly replaces: boolean;
+  /** Guids of snapshots that do not stay on a dataset that was there, whose quota they would take: the newest becomes a bookmark. */
+  readonly passing?: readonly string[];
   /** To set: at the beginning, or at the end where they are about room. */
   readonly properties: Readonly<Record<string, string>>;
 }
@@ -50,6 +53,7 @@ export async function planReceive(
   }
   const { force = false, wishes } = need;
   const properties = force ? { ...wishes?.properties } : propertiesOf(dataset, need);
+  const passing = force ? { passing: need.streams.map(({ guid }) => guid) } : {};
   const snapshots = (await listMoments(dataset, signal)).filter(({ kind }) => kind === 'snapshot');
   const known = need.streams.findLastIndex(({ guid }) =>
     snapshots.some((snapshot) => snapshot.guid === guid),
@@ -65,15 +69,16 @@ export async function planReceive(
   }
   const token = text(there.properties, 'receive_resume_token');
   if (token === undefined) {
-    if (known >= 0) return { location: dataset, action: 'resume', replaces: false, streams, properties };
+    if (known >= 0)
+      return { location: dataset, action: 'resume', replaces: false, streams, properties, ...passing };
     if (!force) throw refusal(dataset, 'it exists', 'name a dataset that is not there yet, or use --force');
     checkUnused(there);
     await checkRoom(dataset, dataset, need.record, signal);
-    return { location: dataset, action: 'overwrite', replaces: true, streams, properties };
+    return { location: dataset, action: 'overwrite', replaces: true, streams, properties, ...passing };
   }
   const resume = readResumeToken(token);
   if (streams[0]?.guid === resume.toGuid && streams[0].fromGuid === resume.fromGuid) {
-    return { location: dataset, action: 'resume', replaces: force, streams, resume, properties };
+    return { location: dataset, action: 'resume', replaces: force, streams, resume, properties, ...passing };
   }
   throw refusal(
     dataset,
@@ -129,6 +134,17 @@ export async function receiveStreams(
       ...(signal !== undefined && { signal }),
     });
   }
+  if (plan.passing !== undefined) await letGo(dataset, plan.passing);
+}
+
+/** A later backup of the dataset builds on the bookmark. */
+async function letGo(dataset: string, guids: readonly string[]): Promise<void> {
+  const moments = await listMoments(dataset);
+  const received = moments.filter(({ kind, guid }) => kind === 'snapshot' && guids.includes(guid));
+  const newest = received.at(-1);
+  if (newest !== undefined) await keepBookmark(dataset, newest.name, newest.guid, moments);
+  for (const { name } of received)
+    await runZfs({ operation: 'remove ZFS snapshot', subject: name, args: ['destroy', name] });
 }
 
 async function receive(
