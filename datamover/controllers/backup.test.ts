@@ -357,6 +357,39 @@ describePeers(
       await minio.stop();
     });
 
+    test('a BackupTarget: its repository is made in a real MinIO, and its limits go to the agent', async () => {
+      const minio = await startMinio();
+      const location = `s3:${minio.endpoint}/${await makeBucket(minio)}/cluster-1`;
+      await bench.makeSecret(VELERO, 'target-keys', {
+        AWS_ACCESS_KEY_ID: minio.accessKey,
+        AWS_SECRET_ACCESS_KEY: minio.secretKey,
+      });
+      await bench.makeSecret(VELERO, 'target-password', { RESTIC_PASSWORD: PASSWORD });
+      await bench.cluster.apply({
+        ...{ apiVersion: 'datamover.io/v1alpha1', kind: 'BackupTarget' },
+        metadata: { name: 'main', namespace: VELERO },
+        spec: {
+          ...{ location, scope: 'Volume', limits: { uploadBytesPerSecond: 4096, transfers: 1 } },
+          credentialsSecretRef: { name: 'target-keys' },
+          passwordSecretRef: { name: 'target-password' },
+        },
+      });
+      const { namespace, content, claim } = await bench.makeSnapshot();
+      const spec = { resticSecretRef: undefined, backupTarget: 'main' };
+      const made = await bench.backUp(namespace, content, { spec });
+      const waiting = await bench.processing(made);
+      const repository = `${location}/${namespace}/${claim}`;
+      expect(waiting.status?.resticrepository).toBe(repository);
+      expect(Object.fromEntries(await agent.secretOf(waiting))).toEqual({
+        ...{ RESTIC_REPOSITORY: repository, RESTIC_PASSWORD: PASSWORD, 'limit.upload': '4096' },
+        ...{ AWS_ACCESS_KEY_ID: minio.accessKey, AWS_SECRET_ACCESS_KEY: minio.secretKey },
+      });
+      await agent.claim(waiting);
+      await agent.succeed(waiting, SNAPSHOT_ID);
+      await bench.ended(made, 'Completed');
+      await minio.stop();
+    });
+
     test("another mover's claims are left alone, until the class says otherwise", async () => {
       const { namespace, content, claim } = await bench.makeSnapshot();
       const theirs = {
