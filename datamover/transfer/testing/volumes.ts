@@ -18,6 +18,7 @@ import {
   type RestoreRequest,
   type RestoreSummary,
 } from '../restore.ts';
+import { VolumeReader } from '../volume-reader.ts';
 
 export const PASSWORD = 'a password of the tests';
 export const VOLUME = { namespace: 'shop', name: 'database' };
@@ -113,4 +114,13 @@ export async function restoreTo(
     ...request,
   });
   return executeRestore(repository, plan, options);
+}
+
+/** All blobs of a backup in order, as any reader of restic's format would put them together: cheaper than a restore. */
+export async function readBackup(repository: Repository, id: string): Promise<Buffer> {
+  const volume = await VolumeReader.open(repository, id, await repository.loadSnapshot(id));
+  const blobs: Uint8Array[] = [];
+  for await (const { content } of volume.files())
+    for (const blob of content) blobs.push(await repository.loadBlob('data', blob));
+  return Buffer.concat(blobs);
 }

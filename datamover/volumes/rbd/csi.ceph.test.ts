@@ -7,11 +7,10 @@ import { readFeed, type KeptBackup, type ReadVolume } from '../testing/feed.ts';
 import { MemoryStore } from '../../store/memory.ts';
 import { planBackup } from '../../transfer/backup-plan.ts';
 import type { BackupSummary } from '../../transfer/backup.ts';
-import { backUp, newRepository, reopen, VOLUME } from '../../transfer/testing/volumes.ts';
+import { backUp, newRepository, readBackup, reopen, VOLUME } from '../../transfer/testing/volumes.ts';
 import { RbdDriver } from './driver.ts';
 import { CsiVolume } from './testing/csi.ts';
 import { Librbd } from './testing/librbd.ts';
-import { readBackup } from './testing/run-life.ts';
 
 const MIB = 1 << 20;
 const PATIENCE = 300_000;

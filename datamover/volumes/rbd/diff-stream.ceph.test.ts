@@ -12,7 +12,7 @@ import type { ImageHeader } from './image-format.ts';
 import { ImageStream } from './image-stream.ts';
 import { Librbd } from './testing/librbd.ts';
 import { Both, Twin } from './testing/twin.ts';
-import { Model, OBJECT_BYTES, workloads } from './testing/workload.ts';
+import { Model, OBJECT_BYTES, workloads } from '../testing/workload.ts';
 
 const START_BYTES = 5 * OBJECT_BYTES + 12_345;
 

@@ -2,14 +2,17 @@ import { randomUUID } from 'node:crypto';
 import type { CephEndpoint } from '../../../../e2e/servers/ceph.ts';
 import { run } from '../../../process/spawn.ts';
 import { CsiVolume } from './csi.ts';
+import type { ProducerCommand } from '../../driver.ts';
 import type { Librbd, OpenImage } from './librbd.ts';
-import { Model, OBJECT_BYTES, type Change } from './workload.ts';
+import { Model, OBJECT_BYTES, type Change } from '../../testing/workload.ts';
 
 /** What a random workload does to a volume, and what it must contain then. */
 export interface Life {
   change(what: Change): void;
   /** Gives the location of a snapshot for a backup. */
   snapshot(): Promise<string>;
+  /** Prints what changed between the two newest snapshots; undefined where the one before is gone, or nothing but the driver tells. */
+  diffCommand(): ProducerCommand | undefined;
   /** Removes a snapshot that is not the newest; which one is the caller's draw. */
   forget(draw: number): Promise<void>;
   /** Goes on with a clone of the newest snapshot, as another volume. */
@@ -27,6 +30,7 @@ export class PlainLife implements Life {
   #image = '';
   #model = new Model(SIZE);
   #newest = '';
+  #before = '';
 
   constructor(ceph: CephEndpoint, client: Librbd) {
     this.#ceph = ceph;
@@ -51,9 +55,17 @@ export class PlainLife implements Life {
   }
 
   async snapshot(): Promise<string> {
+    this.#before = this.#newest;
     this.#newest = `s-${randomUUID()}`;
     this.#open((image) => this.#model.snap(image, this.#newest));
     return `${this.#ceph.pool}/${this.#image}@${this.#newest}`;
+  }
+
+  diffCommand(): ProducerCommand | undefined {
+    if (!this.#model.snaps.includes(this.#before)) return undefined;
+    const access = ['--no-progress', '--conf', this.#ceph.environment.CEPH_CONF];
+    const name = `${this.#ceph.pool}/${this.#image}@${this.#newest}`;
+    return { file: 'rbd', args: ['export-diff', ...access, '--from-snap', this.#before, name, '-'] };
   }
 
   async forget(draw: number): Promise<void> {
@@ -129,6 +141,10 @@ export class CsiLife implements Life {
     const snapshot = await this.#volume.snapshot();
     this.#snapshots.push(snapshot);
     return this.#volume.location(snapshot);
+  }
+
+  diffCommand(): undefined {
+    return undefined;
   }
 
   async forget(draw: number): Promise<void> {

@@ -4,16 +4,29 @@ import { join } from 'node:path';
 import { expect } from '@jest/globals';
 import fc from 'fast-check';
 import type { Repository } from '../../../repository/repository.ts';
+import { seededRandom } from '../../../repository/testing/bytes.ts';
 import { LocalStore } from '../../../store/local/store.ts';
+import type { BackupSource } from '../../../transfer/backup-plan.ts';
 import type { BackupSummary } from '../../../transfer/backup.ts';
-import { backUp, inFolder, newRepository, reopen, restoreTo } from '../../../transfer/testing/volumes.ts';
-import { VolumeReader } from '../../../transfer/volume-reader.ts';
+import { forgetAtRandom } from '../../../transfer/testing/forgetting.ts';
+import {
+  backUp,
+  inFolder,
+  newRepository,
+  readBackup,
+  reopen,
+  restoreTo,
+} from '../../../transfer/testing/volumes.ts';
 import type { ChangeKnowledge } from '../../driver.ts';
 import type { RbdDriver } from '../driver.ts';
 import type { Life } from './lives.ts';
-import { change } from './workload.ts';
+import { change } from '../../testing/workload.ts';
 
-type Mechanism = ChangeKnowledge['mechanism'];
+/** How the driver knew what to read, or that the diff came through a pipe. */
+type Means = ChangeKnowledge['mechanism'] | 'piped';
+
+/** The driver starts a dozen programs for each backup; for the steps between, one gives the same stream. */
+const STEPS_PER_DRIVER = 3;
 
 /** A step: changes, then perhaps a snapshot that goes or a clone to go on with, then a snapshot and its backup. */
 const step = fc.record({
@@ -28,15 +41,15 @@ const step = fc.record({
 
 /**
  * Lives `steps` steps; after each the snapshot's backup restores byte for byte. Nothing is sampled, so it is the mechanism alone
- * that is right. Gives how often each mechanism was used.
+ * that is right. At the end most backups are deleted, in any order, and the rest is whole. Gives how often each means was used.
  */
 export async function runLife(
   life: Life,
   driver: RbdDriver,
   steps: number,
   seed: number,
-): Promise<Map<Mechanism, number>> {
-  const used = new Map<Mechanism, number>();
+): Promise<Map<Means, number>> {
+  const used = new Map<Means, number>();
   await inFolder(async (folder) => {
     const store = new LocalStore(join(folder, 'repository'));
     await store.create();
@@ -52,26 +65,32 @@ export async function runLife(
       const where = `step ${i} of seed ${seed}`;
       expect([where, ceph.equals(model)]).toEqual([where, true]);
       const repository = await reopen(store);
+      const command = i % STEPS_PER_DRIVER === 0 ? undefined : life.diffCommand();
+      const source: BackupSource =
+        command === undefined
+          ? { kind: 'driver', driver, location }
+          : { kind: 'rbd-diff', input: { kind: 'command', ...command } };
       const summary = await backUp(
         repository,
-        { kind: 'driver', driver, location },
+        source,
         { time: new Date(start + i * 1000), sample: { cells: 0 } },
         { workers: 1 },
       );
-      const mechanism = summary.read?.changes.mechanism ?? 'everything';
-      used.set(mechanism, (used.get(mechanism) ?? 0) + 1);
+      const means = summary.read?.changes.mechanism ?? 'piped';
+      used.set(means, (used.get(means) ?? 0) + 1);
       const restored =
         i % 10 === 0
           ? await restoreFile(repository, summary, join(folder, `disk-${i}`))
           : await readBackup(repository, summary.snapshotId ?? '');
-      expect([where, mechanism, restored.length]).toEqual([where, mechanism, model.length]);
-      expect([where, mechanism, restored.equals(model)]).toEqual([where, mechanism, true]);
+      expect([where, means, restored.length]).toEqual([where, means, model.length]);
+      expect([where, means, restored.equals(model)]).toEqual([where, means, true]);
       await repository.close();
       backups.push({ where, id: summary.snapshotId ?? '', sha256: sha256(model) });
     }
-    // What came later has changed nothing of what came before.
+    // What came later has changed nothing of what came before, nor has what went.
+    const left = await forgetAtRandom(store, backups, seededRandom(seed));
     const repository = await reopen(store);
-    for (const { where, id, sha256: expected } of backups)
+    for (const { where, id, sha256: expected } of left)
       expect([where, sha256(await readBackup(repository, id))]).toEqual([where, expected]);
     await repository.close();
   });
@@ -81,15 +100,6 @@ export async function runLife(
 async function restoreFile(repository: Repository, summary: BackupSummary, path: string): Promise<Buffer> {
   await restoreTo(repository, summary, path, {}, { workers: 1 });
   return readFile(path);
-}
-
-/** All blobs of a backup in order, as any reader of restic's format would put them together: cheaper than a restore. */
-export async function readBackup(repository: Repository, id: string): Promise<Buffer> {
-  const volume = await VolumeReader.open(repository, id, await repository.loadSnapshot(id));
-  const blobs: Uint8Array[] = [];
-  for await (const { content } of volume.files())
-    for (const blob of content) blobs.push(await repository.loadBlob('data', blob));
-  return Buffer.concat(blobs);
 }
 
 function sha256(bytes: Uint8Array): string {

@@ -1,5 +1,4 @@
 import fc from 'fast-check';
-import type { OpenImage } from './librbd.ts';
 
 /** What happens to a volume between two snaps. Places and lengths are parts of the image's size, so any fits any size. */
 export type Change =
@@ -11,6 +10,16 @@ export type Change =
     }
   | { readonly kind: 'resize'; readonly bytes: number }
   | { readonly kind: 'roll-back' };
+
+/** An image that is changed byte by byte, and its snaps. */
+export interface ChangingImage {
+  write(offset: number, bytes: Uint8Array): void;
+  discard(offset: number, length: number): void;
+  resize(bytes: number): void;
+  snap(name: string): void;
+  removeSnap(name: string): void;
+  rollBack(snap: string): void;
+}
 
 /** Objects of the images are this large, so that small images have many and changes cross them. */
 export const OBJECT_BYTES = 1 << 20;
@@ -60,7 +69,7 @@ export class Model {
     this.bytes = Buffer.alloc(size);
   }
 
-  change(image: OpenImage, what: Change): void {
+  change(image: ChangingImage, what: Change): void {
     switch (what.kind) {
       case 'resize':
         image.resize(what.bytes);
@@ -86,12 +95,12 @@ export class Model {
     }
   }
 
-  snap(image: OpenImage, name: string): void {
+  snap(image: ChangingImage, name: string): void {
     image.snap(name);
     this.#snaps.set(name, Buffer.from(this.bytes));
   }
 
-  removeSnap(image: OpenImage, name: string): void {
+  removeSnap(image: ChangingImage, name: string): void {
     image.removeSnap(name);
     this.#snaps.delete(name);
   }
