@@ -50,7 +50,8 @@ export function transferred(
 export function progressStatus({
   bytesDone,
   totalBytes,
-}: TransferProgress): Pick<OwnedStatus, 'progress' | 'moved'> {
+  bytesVerified,
+}: TransferProgress): Pick<OwnedStatus, 'progress' | 'moved' | 'verification'> {
   const known = totalBytes !== undefined && totalBytes > 0;
   return {
     moved: formatBytes(bytesDone),
@@ -58,6 +59,7 @@ export function progressStatus({
       bytesDone,
       ...(known && { totalBytes, percent: Math.min(99, Math.floor((bytesDone / totalBytes) * 100)) }),
     },
+    ...(bytesVerified !== undefined && { verification: { state: 'Running', bytesRead: bytesVerified } }),
   };
 }
 

@@ -30,6 +30,8 @@ export interface TransferProgress {
   readonly bytesDone: number;
   readonly totalBytes?: number;
   readonly bytesPerSecond: number;
+  /** While a restored volume is read back. */
+  readonly bytesVerified?: number;
 }
 
 /** One JSON line of the command, as docs/cli.md describes them. */
@@ -93,6 +95,7 @@ function progressOf(status: Message): TransferProgress {
     bytesDone: Math.max(number('bytes_done'), number('bytes_restored')),
     bytesPerSecond: number('bytes_per_second'),
     ...(typeof status['total_bytes'] === 'number' ? { totalBytes: status['total_bytes'] } : {}),
+    ...(typeof status['bytes_verified'] === 'number' ? { bytesVerified: status['bytes_verified'] } : {}),
   };
 }
 

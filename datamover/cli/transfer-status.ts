@@ -20,13 +20,15 @@ export class TransferStatus {
     const fraction = total === undefined || total === 0 ? undefined : done / total;
     // Everything is read, and the last of it is on its way to the store.
     const ending = total !== undefined && done >= total;
-    const phase = ending ? 'finishing' : progress.phase;
+    const verified = progress.verifiedBytes;
+    const phase = ending && verified === undefined ? 'finishing' : progress.phase;
     const left = total === undefined || rate <= 0 ? undefined : Math.max(0, total - done) / rate;
     return {
       parts: [
         ...(fraction === undefined ? [] : [formatPercent(fraction)]),
         total === undefined ? formatBytes(done) : `${formatBytes(done)} of ${formatBytes(total)}`,
         phase === 'transferring' ? `${formatBytes(rate)}/s` : phase,
+        ...(verified === undefined ? [] : [`${formatBytes(verified)} read back`]),
         ...(left === undefined || phase !== 'transferring' ? [] : [`${formatClock(left)} left`]),
         ...this.#amounts(progress),
       ],
@@ -46,7 +48,10 @@ export class TransferStatus {
               deduplicated_bytes: progress.deduplicatedBytes,
               zero_bytes: progress.zeroBytes,
             }
-          : { zero_bytes: progress.zeroBytes }),
+          : {
+              zero_bytes: progress.zeroBytes,
+              ...(verified === undefined ? {} : { bytes_verified: verified }),
+            }),
       },
     };
   }

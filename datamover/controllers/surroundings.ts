@@ -24,6 +24,12 @@ export interface SurroundingsParts {
   readonly onOthers: (object: TransferObject, because: string) => void;
 }
 
+/** What of a transfer's status moves while it works: what is written, and then what of it is read back. */
+function movesOf(status: TransferObject['status']): string {
+  const verified = status !== undefined && 'verification' in status ? status.verification?.bytesRead : undefined;
+  return `${String(status?.progress?.bytesDone)} ${String(verified)}`;
+}
+
 /** Since when something has been as it is, by this machine's steady clock. */
 interface Mark {
   readonly as: string;
@@ -70,7 +76,7 @@ export class SurroundingsLook {
       lease,
       unheldForMs: unheld ? since(this.#unheld, status?.claimedBy ?? '') : 0,
       stillForMs: claimed
-        ? since(this.#progress, `${status?.claimedBy ?? ''} ${String(status?.progress?.bytesDone)}`)
+        ? since(this.#progress, `${status?.claimedBy ?? ''} ${movesOf(status)}`)
         : 0,
       agentAlive: this.agents().some(({ node }) => node === status?.node),
     };

@@ -2,7 +2,7 @@ import type { SaveCounters } from '../repository/saver/saver.ts';
 
 /** What a transfer has done so far. All amounts are bytes of the volume, but `storedBytes`: bytes in the store. */
 export interface Progress {
-  readonly phase: 'scanning' | 'transferring' | 'finishing';
+  readonly phase: 'scanning' | 'transferring' | 'finishing' | 'verifying';
   /** Of the image; of a storage's stream what it is expected to have; unknown of a pipe. */
   readonly totalBytes?: number;
   readonly doneBytes: number;
@@ -11,6 +11,8 @@ export interface Progress {
   readonly deduplicatedBytes: number;
   readonly zeroBytes: number;
   readonly storedBytes: number;
+  /** What of a restored volume was read back and compared; absent before that begins. */
+  readonly verifiedBytes?: number;
   readonly seconds: number;
 }
 

@@ -17,6 +17,7 @@ export class Tally {
   #written = 0;
   #skipped = 0;
   #zero = 0;
+  #verified: number | undefined;
 
   constructor(totalBytes: number, onProgress?: (progress: Progress) => void) {
     this.#totalBytes = totalBytes;
@@ -31,6 +32,11 @@ export class Tally {
     this.#zero += bytes;
     if (skipped) this.#skipped += bytes;
     else this.#written += bytes;
+  }
+
+  /** So many more bytes were read back. */
+  verified(bytes: number): void {
+    this.#verified = (this.#verified ?? 0) + bytes;
   }
 
   stop(): void {
@@ -53,7 +59,7 @@ export class Tally {
 
   #progress(): Progress {
     return {
-      phase: 'transferring',
+      phase: this.#verified === undefined ? 'transferring' : 'verifying',
       totalBytes: this.#totalBytes,
       doneBytes: this.#written + this.#skipped,
       readBytes: this.#written - (this.#zero - this.#skipped),
@@ -61,6 +67,7 @@ export class Tally {
       deduplicatedBytes: 0,
       zeroBytes: this.#zero,
       storedBytes: 0,
+      ...(this.#verified === undefined ? {} : { verifiedBytes: this.#verified }),
       seconds: this.#seconds,
     };
   }

@@ -44,7 +44,7 @@ export async function restoreToVolume(
     const write = target.order === 'ascending' ? writeInOrder : writeScattered;
     await write(repository, volume, target, skipZeros, tally, options);
     await target.finish();
-    if (verify) await readBack(repository, volume, place, target, options.signal);
+    if (verify) await readBack(repository, volume, place, target, tally, options.signal);
     await target.close();
   } catch (error) {
     await target.discard();
@@ -145,6 +145,7 @@ async function readBack(
   volume: RestoredContent,
   place: string,
   target: VolumeTarget,
+  tally: Tally,
   signal?: AbortSignal,
 ): Promise<void> {
   const content = new ChunkReader(target.readBack(signal));
@@ -152,7 +153,10 @@ async function readBack(
     for await (const file of volume.files()) {
       for (const { id, position, length } of blobsOf(repository, file)) {
         const bytes = await content.read(length);
-        if (bytes?.length === length && hash('sha256', bytes, 'hex') === id) continue;
+        if (bytes?.length === length && hash('sha256', bytes, 'hex') === id) {
+          tally.verified(length);
+          continue;
+        }
         throw new DatamoverError({
           operation: 'verify',
           subject: place,

@@ -74,33 +74,41 @@ function messageOf(line: string): string[] {
   }
 }
 
+/** One look costs a second of CPU time; a repository that was removed is made anew for the backups after this. */
+const KNOWN_FOR_MS = 5 * 60_000;
+
 /**
  * Opens repositories and makes those that are not there: by one process in the cluster, the leader, and one at a time for each
  * place, so that two first backups of a namespace do not make two (K-18).
  */
 export class RepositoryMaker {
   readonly #atWork = new Map<string, Promise<void>>();
-  /** Places that were seen to open with this password; only spares looking again. */
-  readonly #known = new Map<string, string>();
+  /** Places that were seen to open with this password, and when; only spares looking again for a while: it may be removed. */
+  readonly #known = new Map<string, { readonly password: string; readonly at: number }>();
 
   /** Resolves when the repository opens with this password. `make` says what happens where there is none. */
   async ensure(access: RepositoryAccess, make: boolean, signal: AbortSignal): Promise<void> {
     const { repository, password } = access;
-    if (this.#known.get(repository) === password) return;
+    if (this.#isKnown(access)) return;
     const before = this.#atWork.get(repository) ?? Promise.resolve();
     const work = before.then(() => this.#open(access, make, signal));
     const settled = work.catch(() => undefined);
     this.#atWork.set(repository, settled);
     try {
       await work;
-      this.#known.set(repository, password);
+      this.#known.set(repository, { password, at: performance.now() });
     } finally {
       if (this.#atWork.get(repository) === settled) this.#atWork.delete(repository);
     }
   }
 
+  #isKnown({ repository, password }: RepositoryAccess): boolean {
+    const known = this.#known.get(repository);
+    return known?.password === password && performance.now() - known.at < KNOWN_FOR_MS;
+  }
+
   async #open(access: RepositoryAccess, make: boolean, signal: AbortSignal): Promise<void> {
-    if (this.#known.get(access.repository) === access.password) return;
+    if (this.#isKnown(access)) return;
     const open = async (): Promise<void> => {
       await runOnRepository(access, 'open repository', ['inspect', 'config'], signal);
     };

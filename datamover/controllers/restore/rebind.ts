@@ -76,7 +76,7 @@ export function planRebind({ restore, transfer, helper, volume, claim }: RebindV
       patch: {
         metadata: {
           // Velero's claims select the volume by a label, so that nothing else binds or provisions them.
-          labels: claim.spec.selector?.matchLabels ?? {},
+          labels: selectedLabels(claim),
           annotations: { [BOUND_BY_CONTROLLER]: null },
         },
         spec: {
@@ -101,4 +101,10 @@ export function planRebind({ restore, transfer, helper, volume, claim }: RebindV
     };
   }
   return { do: 'done', volume: metadata.name };
+}
+
+/** By the label of a transfer its volumes are found: who makes a claim must not put that of another one onto a volume. */
+function selectedLabels(claim: PersistentVolumeClaim): Readonly<Record<string, string>> {
+  const { [LABELS.transfer]: _, ...labels } = claim.spec.selector?.matchLabels ?? {};
+  return labels;
 }

@@ -74,6 +74,7 @@ export class RestoreFlow implements TransferFlow<VolumeSnapshotRestore> {
     return {
       change: {
         storage: { ...found.storage, bytes },
+        ...(claim === undefined ? {} : { volumeName: volume.metadata.name }),
         ...(found.node === undefined ? {} : { node: found.node }),
       },
       message: `${found.storage.driver}:${found.storage.location}`,
@@ -108,6 +109,7 @@ export class RestoreFlow implements TransferFlow<VolumeSnapshotRestore> {
     for (;;) {
       const helper = await this.#helper(object);
       const volume = (await this.#volumeOf(helper)) ?? (await this.#volumeOfTransfer(object, claimName));
+      checkVolume(object, volume);
       const claim = await orMissing(this.#site.client.of(CLAIMS).get(object.metadata.namespace, claimName));
       if (claim !== undefined && claim.spec.volumeName !== volume?.metadata.name)
         checkTarget(object, claim, ANNOTATIONS.restoredBy);
@@ -174,11 +176,14 @@ export class RestoreFlow implements TransferFlow<VolumeSnapshotRestore> {
     return orMissing(this.#site.client.of(CLAIMS).get(object.metadata.namespace, helperName(object)));
   }
 
-  async #volumeOf(claim: PersistentVolumeClaim | undefined): Promise<Stored<PersistentVolume> | undefined> {
+  /** The volume that is bound to the claim. */
+  async #volumeOf(
+    claim: Stored<PersistentVolumeClaim> | undefined,
+  ): Promise<Stored<PersistentVolume> | undefined> {
     const name = claim?.spec.volumeName;
-    return name === undefined || name === ''
-      ? undefined
-      : orMissing(this.#site.client.of(VOLUMES).get(undefined, name));
+    if (claim === undefined || name === undefined || name === '') return undefined;
+    const volume = await orMissing(this.#site.client.of(VOLUMES).get(undefined, name));
+    return belongsTo(volume, claim) ? volume : undefined;
   }
 
   /** When the helper is gone, its volume is known by its label, and at the end by its claim. */
@@ -186,8 +191,9 @@ export class RestoreFlow implements TransferFlow<VolumeSnapshotRestore> {
     const [labelled] = await this.#labelled(object);
     if (labelled !== undefined) return labelled;
     const claim = await orMissing(this.#site.client.of(CLAIMS).get(object.metadata.namespace, claimName));
-    const mine = claim?.metadata.annotations?.[ANNOTATIONS.restoredBy] === object.metadata.uid;
-    return mine ? this.#volumeOf(claim) : undefined;
+    return claim?.metadata.annotations?.[ANNOTATIONS.restoredBy] === object.metadata.uid
+      ? this.#volumeOf(claim)
+      : undefined;
   }
 
   async #labelled(object: Restore): Promise<readonly Stored<PersistentVolume>[]> {
@@ -232,6 +238,26 @@ function provisionerSecret(parameters: Readonly<Record<string, string>>): Secret
     cause: 'the storage class names none',
     hint: 'set csi.storage.k8s.io/provisioner-secret-name and -namespace in it',
     reason: REASONS.secretMissing,
+  });
+}
+
+/** Who may make claims may name any volume in them, and call them as our helper is called; a volume's claimRef is the cluster's word. */
+export function belongsTo(
+  volume: PersistentVolume | undefined,
+  { metadata: { namespace, name, uid } }: Stored<PersistentVolumeClaim>,
+): boolean {
+  const owner = volume?.spec.claimRef;
+  return owner?.namespace === namespace && owner?.name === name && owner?.uid === uid;
+}
+
+/** @throws TransferFailure when it is not the volume that the data went into. */
+function checkVolume(object: Restore, volume: Stored<PersistentVolume> | undefined): void {
+  const restored = object.status?.volumeName;
+  if (volume === undefined || restored === undefined || restored === volume.metadata.name) return;
+  throw new TransferFailure({
+    ...{ ...namingOf(object), reason: REASONS.error, retryable: false },
+    cause: `the data are in the volume ${restored}, and the claim ${helperName(object)} now has ${volume.metadata.name}`,
+    hint: `leave claims that begin with datamover-restore- alone while a restore goes on`,
   });
 }
 
