@@ -26,8 +26,9 @@ export interface SurroundingsParts {
 
 /** What of a transfer's status moves while it works: what is written, and then what of it is read back. */
 function movesOf(status: TransferObject['status']): string {
-  const verified = status !== undefined && 'verification' in status ? status.verification?.bytesRead : undefined;
-  return `${String(status?.progress?.bytesDone)} ${String(verified)}`;
+  if (status === undefined) return '';
+  const verified = 'verification' in status ? status.verification.bytesRead : undefined;
+  return `${String(status.progress?.bytesDone)} ${String(verified)}`;
 }
 
 /** Since when something has been as it is, by this machine's steady clock. */
@@ -75,9 +76,7 @@ export class SurroundingsLook {
       orphaned: await orphanedBecause(this.#parts.client, object),
       lease,
       unheldForMs: unheld ? since(this.#unheld, status?.claimedBy ?? '') : 0,
-      stillForMs: claimed
-        ? since(this.#progress, `${status?.claimedBy ?? ''} ${movesOf(status)}`)
-        : 0,
+      stillForMs: claimed ? since(this.#progress, `${status?.claimedBy ?? ''} ${movesOf(status)}`) : 0,
       agentAlive: this.agents().some(({ node }) => node === status?.node),
     };
   }

@@ -75,6 +75,25 @@ describe('a volume that changes hands', () => {
     expect(state.claim.spec.volumeName).toBe('pv');
   });
 
+  it('does not take the label of another transfer from the claim', () => {
+    const kept = {
+      ...volume,
+      metadata: { ...volume.metadata, labels: { 'datamover.io/transfer': 'r1' } },
+      spec: { ...volume.spec, persistentVolumeReclaimPolicy: 'Retain' as const },
+    };
+    const greedy = {
+      ...claim,
+      metadata: { ...claim.metadata, annotations: { 'datamover.io/restored-by': 'r' } },
+      spec: { volumeName: 'pv', selector: { matchLabels: { 'datamover.io/transfer': 'r2', tier: 'gold' } } },
+    };
+    const view = { restore: 'r', transfer: 'r1', helper: undefined, volume: kept, claim: greedy };
+    expect(planRebind(view)).toMatchObject({
+      do: 'patchVolume',
+      patch: { metadata: { labels: { tier: 'gold' } } },
+    });
+    expect(JSON.stringify(planRebind(view))).not.toContain('r2');
+  });
+
   it('waits for the claim', () => {
     expect(planRebind({ restore: 'r', transfer: 't', helper, volume, claim: undefined })).toEqual({
       ...{ do: 'wait', because: 'it waits for the claim' },

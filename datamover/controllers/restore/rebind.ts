@@ -105,6 +105,6 @@ export function planRebind({ restore, transfer, helper, volume, claim }: RebindV
 
 /** By the label of a transfer its volumes are found: who makes a claim must not put that of another one onto a volume. */
 function selectedLabels(claim: PersistentVolumeClaim): Readonly<Record<string, string>> {
-  const { [LABELS.transfer]: _, ...labels } = claim.spec.selector?.matchLabels ?? {};
-  return labels;
+  const selected = Object.entries(claim.spec.selector?.matchLabels ?? {});
+  return Object.fromEntries(selected.filter(([name]) => name !== LABELS.transfer));
 }

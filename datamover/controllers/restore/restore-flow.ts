@@ -247,7 +247,8 @@ export function belongsTo(
   { metadata: { namespace, name, uid } }: Stored<PersistentVolumeClaim>,
 ): boolean {
   const owner = volume?.spec.claimRef;
-  return owner?.namespace === namespace && owner?.name === name && owner?.uid === uid;
+  if (owner === undefined) return false;
+  return owner.namespace === namespace && owner.name === name && owner.uid === uid;
 }
 
 /** @throws TransferFailure when it is not the volume that the data went into. */
