@@ -28,8 +28,14 @@ test('K-33: the name of a made object tells owner and subject apart', () => {
 });
 
 test('K-33: a snapshot of a repository is asked to go by one name', () => {
-  const name = snapshotDeleteRequestName('s3:https://minio/backups/shop', 'ab'.repeat(32));
+  const of = {
+    ...{ resticrepository: 's3:https://minio/backups/shop', snapshotID: 'ab'.repeat(32) },
+    ...{ sourceNamespace: 'shop', claim: 'db' },
+  };
+  const name = snapshotDeleteRequestName(of);
   expect(name).toMatch(/^dmd-[0-9a-f]{16}$/);
-  expect(name).toBe(snapshotDeleteRequestName('s3:https://minio/backups/shop', 'ab'.repeat(32)));
-  expect(name).not.toBe(snapshotDeleteRequestName('s3:https://minio/backups/blog', 'ab'.repeat(32)));
+  expect(name).toBe(snapshotDeleteRequestName({ ...of }));
+  const repository = 's3:https://minio/backups/blog';
+  for (const other of [{ resticrepository: repository }, { sourceNamespace: 'blog' }, { claim: 'logs' }])
+    expect(name).not.toBe(snapshotDeleteRequestName({ ...of, ...other }));
 });

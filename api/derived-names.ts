@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { SnapshotDeleteRequestSpec } from './snapshot-delete-request.ts';
 
 const LONGEST = 63;
 
@@ -21,9 +22,17 @@ export function deterministicName(prefix: string, ownerUid: string, subject: str
   return `${prefix}-${sha256(`${ownerUid}/${subject}`).slice(0, 16)}`;
 }
 
-/** The name of the SnapshotDeleteRequest for a snapshot: asked for twice, it is made once. */
-export function snapshotDeleteRequestName(repository: string, snapshotID: string): string {
-  return deterministicName('dmd', repository, snapshotID);
+/**
+ * The name of the SnapshotDeleteRequest for a snapshot of a claim: asked for twice, it is made once. Another claim's, which is refused,
+ * does not stand in its place.
+ */
+export function snapshotDeleteRequestName({
+  resticrepository,
+  snapshotID,
+  sourceNamespace,
+  claim = '',
+}: Pick<SnapshotDeleteRequestSpec, 'resticrepository' | 'snapshotID' | 'sourceNamespace' | 'claim'>): string {
+  return deterministicName('dmd', resticrepository, `${snapshotID}/${sourceNamespace}/${claim}`);
 }
 
 function sha256(text: string): string {

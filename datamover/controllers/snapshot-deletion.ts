@@ -10,7 +10,7 @@ import type { EventRecorder } from '../kubernetes/events.ts';
 import type { Stored } from '../kubernetes/object.ts';
 import { resourceOf } from '../kubernetes/resource.ts';
 import type { Reconciled } from '../kubernetes/workqueue.ts';
-import { explainFailure } from './failure.ts';
+import { explainFailure, TransferFailure } from './failure.ts';
 import { findRepository } from './repository/access.ts';
 import { runOnRepository } from './repository/opening.ts';
 import type { Site } from './resolve/storage.ts';
@@ -117,7 +117,9 @@ export class SnapshotDeletion {
     });
     const operation = 'forget snapshot of';
     const listed = (await runOnRepository(access, operation, ['snapshots'], signal)).flat();
-    if (!listed.some((snapshot) => idOf(snapshot) === spec.snapshotID)) return;
+    const found = listed.find((snapshot) => fieldOf(snapshot, 'id') === spec.snapshotID);
+    if (found === undefined) return;
+    refuseOtherVolume(spec, fieldOf(found, 'paths'));
     await runOnRepository(access, operation, ['forget', spec.snapshotID, '--prune'], signal);
   }
 
@@ -136,6 +138,33 @@ export class SnapshotDeletion {
   }
 }
 
-function idOf(snapshot: unknown): unknown {
-  return typeof snapshot === 'object' && snapshot !== null && 'id' in snapshot ? snapshot.id : undefined;
+/**
+ * The request is made of what a backup's archive says, which others can write into: it gets nothing but the backups of the claim that
+ * it names, in the namespace that it comes from (K-35). The snapshot's own volume is not told.
+ */
+function refuseOtherVolume({ sourceNamespace, claim, snapshotID }: Request['spec'], paths: unknown): void {
+  const refuse = (cause: string, hint: string): TransferFailure =>
+    new TransferFailure({
+      ...{ operation: 'forget snapshot', subject: snapshotID.slice(0, 8), cause, hint },
+      reason: REASONS.notAllowed,
+    });
+  if (claim === undefined) {
+    throw refuse(
+      'the request names no claim, and any volume of the repository could be meant',
+      'give the claim that was backed up',
+    );
+  }
+  const [path, ...more] = Array.isArray(paths) ? (paths as readonly unknown[]) : [];
+  if (path !== `/${sourceNamespace}/${claim}` || more.length > 0) {
+    throw refuse(
+      `it is no backup of ${sourceNamespace}/${claim}`,
+      'give the namespace and the claim that were backed up',
+    );
+  }
+}
+
+function fieldOf(snapshot: unknown, name: 'id' | 'paths'): unknown {
+  return typeof snapshot === 'object' && snapshot !== null
+    ? (snapshot as Readonly<Record<string, unknown>>)[name]
+    : undefined;
 }

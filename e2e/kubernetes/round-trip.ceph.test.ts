@@ -366,19 +366,15 @@ describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and age
 
     const { repository, snapshotID } = reference;
     expect(await snapshotsIn(repository)).toContain(snapshotID);
-    const name = snapshotDeleteRequestName(repository, snapshotID);
+    const freed = { resticrepository: repository, sourceNamespace: shop, claim: 'db', snapshotID };
+    const name = snapshotDeleteRequestName(freed);
     await cluster.apply({
       ...{
         apiVersion: 'datamover.io/v1alpha1',
         kind: 'SnapshotDeleteRequest',
         metadata: { name, namespace: VELERO },
       },
-      spec: {
-        resticSecretRef: { name: 'default-volsync-restic' },
-        resticrepository: repository,
-        sourceNamespace: shop,
-        snapshotID,
-      },
+      spec: { resticSecretRef: { name: 'default-volsync-restic' }, ...freed },
     });
     await cluster.kubectl([
       'wait',

@@ -259,13 +259,13 @@ describePeers(PATH_B_PEERS, 'a plain CSI backup of a real Velero, moved by the p
       ...[`--namespace=${site.velero.namespace}`, '--timeout=120s'],
     ]);
     for (const [claim, snapshotID] of Object.entries(SNAPSHOTS)) {
-      const name = snapshotDeleteRequestName(`${REPOSITORY}/${shop}`, snapshotID);
+      const freed = { resticrepository: `${REPOSITORY}/${shop}`, sourceNamespace: shop, claim, snapshotID };
+      const name = snapshotDeleteRequestName(freed);
       const { spec } = await site.json<SnapshotDeleteRequest>(
         ...['snapshotdeleterequest', name, `--namespace=${site.velero.namespace}`],
       );
       expect(spec).toEqual({
-        ...{ resticSecretRef: { name: 'default-volsync-restic' }, claim, snapshotID },
-        ...{ resticrepository: `${REPOSITORY}/${shop}`, sourceNamespace: shop },
+        ...{ resticSecretRef: { name: 'default-volsync-restic' }, ...freed },
       });
     }
     const labelSelector = 'velero.io/backup-name=nightly';

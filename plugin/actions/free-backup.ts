@@ -6,7 +6,7 @@ import type { KubernetesClient } from '../kubernetes/client.ts';
 import { openCluster } from '../kubernetes/open.ts';
 import { RESOURCES } from '../kubernetes/resources.ts';
 import { requestDeletion, type Freed } from '../moving/free.ts';
-import { isOfBackup } from '../moving/velero-marks.ts';
+import { isTransferOfBackup } from '../moving/velero-marks.ts';
 import type { DeleteItemAction, KubernetesItem, VeleroBackup } from './contract.ts';
 import { BACKUPS } from './moved-resources.ts';
 
@@ -16,7 +16,7 @@ export const freeBackup: DeleteItemAction = {
   name: 'datamover.io/free-backup',
   appliesTo: () => ({ includedResources: [BACKUPS] }),
   async execute(item, backup, context) {
-    if (!isOfBackup(item.metadata.labels, backup)) return;
+    if (!isTransferOfBackup(item.metadata.labels, backup)) return;
     const client = await openCluster(context);
     const freed = freedBy(item);
     if (freed !== undefined) {

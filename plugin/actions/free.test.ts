@@ -23,9 +23,10 @@ describePeers([...KUBERNETES_PEERS, 'velero'], 'deleting a backup frees what was
   }, 180_000);
   afterAll(() => site.stop());
 
-  const request = (snapshotID: string) =>
+  const request = (snapshotID: string, sourceNamespace = 'shop') =>
     site.get<Request>(
-      ...(['snapshotdeleterequest', site.velero, snapshotDeleteRequestName(REPOSITORY, snapshotID)] as const),
+      ...(['snapshotdeleterequest', site.velero] as const),
+      snapshotDeleteRequestName({ resticrepository: REPOSITORY, snapshotID, sourceNamespace, claim: 'db' }),
     );
 
   function dataUpload(more: { spec?: object; snapshotID?: string; backup?: string } = {}): KubernetesItem {
@@ -104,7 +105,8 @@ describePeers([...KUBERNETES_PEERS, 'velero'], 'deleting a backup frees what was
   }
 
   test('a VolumeSnapshotBackup leaves a request and goes itself, with the restores from it', async () => {
-    const labels = { 'velero.io/backup-name': 'nightly' };
+    const labels = { 'velero.io/backup-name': 'nightly', 'velero.io/backup-uid': 'u-1' };
+    const backup = backupOf(site.velero, 'nightly', { uid: 'u-1' });
     const group = 'datamover.oadp.openshift.io/v1alpha1';
     const made = await apply({
       ...{ apiVersion: group, kind: 'VolumeSnapshotBackup', spec: transferSpec() },
@@ -128,9 +130,14 @@ describePeers([...KUBERNETES_PEERS, 'velero'], 'deleting a backup frees what was
         sourcePVCData: { name: 'db' },
       },
     };
-    await freeBackup.execute(archived, backupOf(site.velero, 'nightly'), site.context);
-    await freeBackup.execute(archived, backupOf(site.velero, 'nightly'), site.context);
-    expect((await request(SNAPSHOT))?.spec).toEqual({
+    // Somebody made it in the words of the backup: its UID is not there.
+    const { metadata } = archived;
+    const forged = { ...metadata, labels: { 'velero.io/backup-name': 'nightly' } };
+    await freeBackup.execute({ ...archived, metadata: forged }, backup, site.context);
+    expect(await request(SNAPSHOT, site.application)).toBeUndefined();
+    await freeBackup.execute(archived, backup, site.context);
+    await freeBackup.execute(archived, backup, site.context);
+    expect((await request(SNAPSHOT, site.application))?.spec).toEqual({
       ...{ backupTarget: 'main', resticrepository: REPOSITORY, sourceNamespace: site.application },
       ...{ claim: 'db', snapshotID: SNAPSHOT },
     });

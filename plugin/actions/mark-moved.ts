@@ -7,8 +7,8 @@ import { snapshotBackupName } from '../moving/backup.ts';
 import { openSite } from '../moving/cluster.ts';
 import { restoreAnnotations } from '../moving/restore-facts.ts';
 import { isOfBackup, VOLUME_SNAPSHOT } from '../moving/velero-marks.ts';
-import { annotate } from './annotate.ts';
-import type { BackupItemAction, KubernetesItem, VeleroBackup } from './contract.ts';
+import { annotate, withoutMarks } from './annotate.ts';
+import type { ActionContext, BackupItemAction, KubernetesItem, VeleroBackup } from './contract.ts';
 import { CLAIMS, CONTENTS, SNAPSHOTS } from './moved-resources.ts';
 import { sentence } from './wire/call.ts';
 
@@ -22,21 +22,34 @@ export const markMoved: BackupItemAction = {
   name: 'datamover.io/mark-moved',
   appliesTo: () => ({ includedResources: [CLAIMS, SNAPSHOTS, CONTENTS] }),
   async execute(item, backup, context) {
-    if (!isOfBackup(item.metadata.labels, backup) || backup.spec['snapshotMoveData'] === true) return {};
-    try {
-      const { client, settings } = await openSite(context);
-      if (!settings.enabled) return {};
-      const mover = await moverOf(item, backup, client);
-      const done = mover?.status?.phase === 'Completed';
-      if (mover === undefined || (item.kind !== 'PersistentVolumeClaim' && !done)) return {};
-      const facts = done && item.kind === 'PersistentVolumeClaim' ? restoreAnnotations(mover) : {};
-      return { item: annotate(item, { ...facts, [ANNOTATIONS.movedBy]: mover.metadata.name }) };
-    } catch (error) {
-      context.log.error(`a restore will not find the moved volume: ${sentence(error)}`);
-      return {};
-    }
+    // What the live object says in our words is somebody's invention, or of an earlier backup; also where nothing is moved.
+    const clean = withoutMarks(item);
+    const marks = await marksOf(item, backup, context);
+    const marked = marks === undefined ? clean : annotate(clean, marks);
+    return marked === item ? {} : { item: marked };
   },
 };
+
+/** Undefined when the item is none of a move. */
+async function marksOf(
+  item: KubernetesItem,
+  backup: VeleroBackup,
+  context: ActionContext,
+): Promise<Readonly<Record<string, string>> | undefined> {
+  if (!isOfBackup(item.metadata.labels, backup) || backup.spec['snapshotMoveData'] === true) return undefined;
+  try {
+    const { client, settings } = await openSite(context);
+    if (!settings.enabled) return undefined;
+    const mover = await moverOf(item, backup, client);
+    const done = mover?.status?.phase === 'Completed';
+    if (mover === undefined || (item.kind !== 'PersistentVolumeClaim' && !done)) return undefined;
+    const facts = done && item.kind === 'PersistentVolumeClaim' ? restoreAnnotations(mover) : {};
+    return { ...facts, [ANNOTATIONS.movedBy]: mover.metadata.name ?? '' };
+  } catch (error) {
+    context.log.error(`a restore will not find the moved volume: ${sentence(error)}`);
+    return undefined;
+  }
+}
 
 /** The VolumeSnapshotBackup, which the names of backup and content lead to. */
 async function moverOf(

@@ -306,11 +306,52 @@ describePeers([...KUBERNETES_PEERS, 'velero'], 'the actions on a real API server
       for (const item of [claim, snapshot, content]) expect(await mark(item)).toBe(name);
     });
 
+    test('what a live object says in the plugin’s words is not believed', async () => {
+      const forged = {
+        ...{ 'datamover.io/moved-by': 'vsb-of-others', 'datamover.io/snapshot-id': 'f0'.repeat(32) },
+        ...{ 'datamover.io/source-namespace': 'victim', 'datamover.io/source-pvc-name': 'db' },
+        ...{
+          'datamover.io/restic-repository': 's3:https://h/b/victim',
+          'datamover.io/backup-target': 'main',
+        },
+      };
+      const forge = (item: KubernetesItem): KubernetesItem => ({
+        ...item,
+        metadata: { ...item.metadata, annotations: { ...item.metadata.annotations, ...forged } },
+      });
+      const marks = async (item: KubernetesItem, of: VeleroBackup) => {
+        const { item: said = forge(item) } = await markMoved.execute(forge(item), of, site.context);
+        return Object.keys(annotationsOf(said)).filter((key) => key in forged);
+      };
+      await another();
+      const backup = backupOf(site.velero, 'b');
+      const { claim, snapshot, content } = await snapshotOf(backup);
+      const elsewhere = [
+        backupOf(site.velero, 'other'),
+        backupOf(site.velero, 'b', { spec: { snapshotMoveData: true } }),
+      ];
+      for (const of of [backup, ...elsewhere])
+        for (const item of [claim, snapshot, content]) expect(await marks(item, of)).toEqual([]);
+      await another({});
+      expect(await marks(claim, backup)).toEqual([]);
+      const { operationID = '' } = await moveSnapshot.execute(content, backup, site.context);
+      const { item } = await markMoved.execute(forge(claim), backup, site.context);
+      expect(annotationsOf(item)).toEqual({
+        ...annotationsOf(claim),
+        'datamover.io/moved-by': operationID.split('/')[1],
+      });
+      await another({ strange: 'x' });
+      expect(await marks(claim, backup)).toEqual([]);
+    });
+
     test('what a restore needs goes into annotations; other transfers stay out of the backup', async () => {
       const backup = backupOf(site.velero, 'b');
       const record = {
         ...{ apiVersion: 'datamover.oadp.openshift.io/v1alpha1', kind: 'VolumeSnapshotBackup' },
-        metadata: { name: 'v', namespace: 'shop', labels: { 'velero.io/backup-name': 'b' } },
+        metadata: {
+          ...{ name: 'v', namespace: 'shop' },
+          labels: { 'velero.io/backup-name': 'b', 'velero.io/backup-uid': backup.metadata.uid ?? '' },
+        },
         ...{ spec: { backupTarget: 'vault' }, status: { ...completed, volumeSnapshotClassName: 'csi' } },
       };
       const outcome = await transferRecord.execute(record, backup, site.context);
@@ -329,12 +370,19 @@ describePeers([...KUBERNETES_PEERS, 'velero'], 'the actions on a real API server
             labels: { 'velero.io/backup-name': 'b', 'velero.io/backup-uid': 'x' },
           },
         },
+        { ...record, metadata: { ...record.metadata, labels: { 'velero.io/backup-name': 'b' } } },
         { ...record, kind: 'VolumeSnapshotRestore' },
       ];
       for (const other of others) {
         const { item } = await transferRecord.execute(other, backup, site.context);
         expect(annotationsOf(item)).toEqual({ 'velero.io/skip-from-backup': 'true' });
       }
+      // One that has no data yet says nothing of data.
+      const annotations = { 'datamover.io/snapshot-id': SNAPSHOT, 'datamover.io/moved-by': 'v', kept: 'yes' };
+      const empty = { ...record, metadata: { ...record.metadata, annotations }, status: {} };
+      expect(annotationsOf((await transferRecord.execute(empty, backup, site.context)).item)).toEqual({
+        ...{ 'datamover.io/source-namespace': 'shop', 'datamover.io/backup-target': 'vault', kept: 'yes' },
+      });
       const moving = backupOf(site.velero, 'b', { spec: { snapshotMoveData: true } });
       const { item } = await transferRecord.execute(record, moving, site.context);
       expect(annotationsOf(item)).toEqual({ 'velero.io/skip-from-backup': 'true' });
@@ -348,7 +396,8 @@ describePeers([...KUBERNETES_PEERS, 'velero'], 'the actions on a real API server
         ...{ name: 'vsb-1', namespace: 'shop' },
         annotations: {
           ...{ 'datamover.io/snapshot-id': SNAPSHOT, 'datamover.io/source-pvc-name': 'db' },
-          ...{ 'datamover.io/source-namespace': 'shop', 'datamover.io/backup-target': 'vault' },
+          // Not believed: the record lies in the namespace that was backed up.
+          ...{ 'datamover.io/source-namespace': 'victim', 'datamover.io/backup-target': 'vault' },
         },
       },
       spec: {},

@@ -1,11 +1,11 @@
-import { ANNOTATIONS, BACKUP_ANNOTATIONS } from '../../api/names.ts';
+import { ANNOTATIONS } from '../../api/names.ts';
 import { VELERO } from '../../api/neighbours/velero.ts';
 import { RESOURCES } from '../kubernetes/resources.ts';
 import { openSite, type Site } from '../moving/cluster.ts';
 import { isTaken, startRestore } from '../moving/restore.ts';
 import { readRestoreFacts } from '../moving/restore-facts.ts';
 import { leavesVolumes, mappedNamespace, restoreSelector } from '../moving/velero-marks.ts';
-import { annotate } from './annotate.ts';
+import { withoutMarks } from './annotate.ts';
 import type {
   ActionContext,
   KubernetesItem,
@@ -35,7 +35,8 @@ export async function prepareClaim(
   record: 'with the claim' | 'in its turn',
 ): Promise<RestoreOutcome> {
   const name = itemFromBackup.metadata.annotations?.[ANNOTATIONS.movedBy];
-  const clean = withoutMarks(item);
+  // What was said of the claim in its backup is not true of the new one; with `restored-by` the mover would not touch it.
+  const clean = withoutMarks(item, ANNOTATIONS.restoredBy);
   const changed = clean === item ? {} : { item: clean };
   if (name === undefined || leavesVolumes(restore)) return changed;
   const site = await openSite(context);
@@ -77,15 +78,6 @@ async function hasSnapshot({ client }: Site, { spec }: KubernetesItem, namespace
     { readonly kind?: string; readonly name?: string } | undefined | null;
   if (source?.kind !== 'VolumeSnapshot' || source.name === undefined) return false;
   return (await client.get(RESOURCES.snapshot, namespace, source.name)) !== undefined;
-}
-
-/** What was said of the claim in its backup is not true of the new one; with `restored-by` the mover would not touch it. */
-function withoutMarks(item: KubernetesItem): KubernetesItem {
-  const ours = [ANNOTATIONS.movedBy, ANNOTATIONS.restoredBy, ...Object.values(BACKUP_ANNOTATIONS)];
-  const present = ours.filter((key) => item.metadata.annotations?.[key] !== undefined);
-  return present.length === 0
-    ? item
-    : annotate(item, Object.fromEntries(present.map((key) => [key, undefined])));
 }
 
 function waitForVolume(

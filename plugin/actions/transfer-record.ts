@@ -1,7 +1,7 @@
 import type { VolumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
 import { restoreAnnotations } from '../moving/restore-facts.ts';
-import { isOfBackup, SKIP_FROM_BACKUP } from '../moving/velero-marks.ts';
-import { annotate } from './annotate.ts';
+import { isTransferOfBackup, SKIP_FROM_BACKUP } from '../moving/velero-marks.ts';
+import { annotate, withoutMarks } from './annotate.ts';
 import type { BackupItemAction } from './contract.ts';
 import { BACKUPS, RESTORES } from './moved-resources.ts';
 
@@ -16,8 +16,9 @@ export const transferRecord: BackupItemAction = {
   async execute(item, backup) {
     // With --snapshot-move-data the record is Velero's DataUpload.
     const isRecord = item.kind === 'VolumeSnapshotBackup' && backup.spec['snapshotMoveData'] !== true;
-    if (!isRecord || !isOfBackup(item.metadata.labels, backup))
-      return { item: annotate(item, { [SKIP_FROM_BACKUP]: 'true' }) };
-    return { item: annotate(item, restoreAnnotations(item as unknown as VolumeSnapshotBackup)) };
+    const clean = withoutMarks(item);
+    if (!isRecord || !isTransferOfBackup(item.metadata.labels, backup))
+      return { item: annotate(clean, { [SKIP_FROM_BACKUP]: 'true' }) };
+    return { item: annotate(clean, restoreAnnotations(item as unknown as VolumeSnapshotBackup)) };
   },
 };

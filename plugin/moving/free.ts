@@ -16,7 +16,7 @@ export async function requestDeletion(
   namespace: string,
   freed: Freed,
 ): Promise<string> {
-  const name = snapshotDeleteRequestName(freed.resticrepository, freed.snapshotID);
+  const name = snapshotDeleteRequestName(freed);
   try {
     await client.create(RESOURCES.snapshotDeleteRequest, { metadata: { namespace, name }, spec: freed });
   } catch (error) {

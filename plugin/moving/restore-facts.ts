@@ -38,7 +38,10 @@ export interface RestoreFacts {
   readonly backupTarget?: string;
 }
 
-/** The way back; undefined when the backup came to nothing. */
+/**
+ * The way back; undefined when the backup came to nothing. The namespace is the item's, whatever an annotation says: the mover gives
+ * nothing of another namespace than the one named.
+ */
 export function readRestoreFacts({ metadata }: KubernetesItem): RestoreFacts | undefined {
   const fact = (name: keyof typeof BACKUP_ANNOTATIONS): string | undefined => {
     const value = metadata.annotations?.[BACKUP_ANNOTATIONS[name]];
@@ -63,7 +66,7 @@ export function readRestoreFacts({ metadata }: KubernetesItem): RestoreFacts | u
       snapshotID,
       sourcePVCData: claim,
       ...optional('resticrepository', fact('repository')),
-      ...optional('sourceNamespace', fact('namespace')),
+      ...optional('sourceNamespace', metadata.namespace),
       ...optional('volumeSnapshotClassName', fact('snapshotClass')),
     },
   };

@@ -31,6 +31,11 @@ export function isOfBackup(labels: ObjectMeta['labels'], { metadata }: VeleroBac
   return uid === undefined || metadata.uid === undefined || uid === metadata.uid;
 }
 
+/** The same of a VolumeSnapshotBackup: the plugin gives each the UID, so one without it was made by somebody else. */
+export function isTransferOfBackup(labels: ObjectMeta['labels'], backup: VeleroBackup): boolean {
+  return labels?.[VELERO.backupUid] !== undefined && isOfBackup(labels, backup);
+}
+
 /** Where a namespace of the backup is restored. */
 export function mappedNamespace({ spec }: VeleroRestore, namespace: string): string {
   const mapping = spec['namespaceMapping'];

@@ -1,0 +1,81 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { snapshotDeleteRequestName } from '../../api/derived-names.ts';
+import { snapshotDeleteRequest, type SnapshotDeleteRequest } from '../../api/snapshot-delete-request.ts';
+import { describePeers } from '../../e2e/servers/describe-peers.ts';
+import { KUBERNETES_PEERS } from '../../e2e/servers/kubernetes.ts';
+import type { Stored } from '../kubernetes/object.ts';
+import { resourceOf } from '../kubernetes/resource.ts';
+import { until } from '../kubernetes/testing/waiting.ts';
+import { runOnRepository } from './repository/opening.ts';
+import { ControllerBench, PASSWORD, SECRET, VELERO } from './testing/bench.ts';
+
+describePeers([...KUBERNETES_PEERS, 'snapshot-controller'], 'K-35: a SnapshotDeleteRequest', () => {
+  let bench: ControllerBench;
+  let snapshotID: string;
+
+  beforeAll(async () => {
+    bench = await ControllerBench.create();
+    await onRepository('init');
+    const disk = join(bench.folder, 'disk');
+    await writeFile(disk, Buffer.alloc(65_536, 'a'));
+    await onRepository('backup', `file:${disk}`, '--volume', 'shop/db');
+    [snapshotID = ''] = await snapshots();
+    bench.start();
+  }, 180_000);
+  afterAll(() => bench.remove());
+
+  const onRepository = (...args: readonly string[]) =>
+    runOnRepository(
+      { repository: bench.repository, password: PASSWORD },
+      'try',
+      args,
+      AbortSignal.timeout(300_000),
+    );
+
+  const snapshots = async () =>
+    ((await onRepository('snapshots')).flat() as { readonly id: string }[]).map(({ id }) => id);
+
+  async function ask(sourceNamespace: string, claim?: string): Promise<Stored<SnapshotDeleteRequest>> {
+    const requests = bench.client.of(resourceOf(snapshotDeleteRequest));
+    const spec = {
+      ...{ resticSecretRef: { name: SECRET }, resticrepository: bench.repository, snapshotID },
+      ...{ sourceNamespace, ...(claim === undefined ? {} : { claim }) },
+    };
+    let seen = await requests.create({
+      metadata: { namespace: VELERO, name: snapshotDeleteRequestName(spec) },
+      spec,
+    });
+    await until(
+      async () => {
+        seen = await requests.get(VELERO, seen.metadata.name);
+        return seen.status?.phase === 'Completed' || seen.status?.phase === 'Failed';
+      },
+      () => JSON.stringify(seen.status),
+    );
+    return seen;
+  }
+
+  test.each([
+    ['of another namespace', 'thief', 'db', 'it is no backup of thief/db'],
+    ['of another claim', 'shop', 'logs', 'it is no backup of shop/logs'],
+    ['without a claim', 'shop', undefined, 'the request names no claim'],
+  ])(
+    '%s is refused, and the snapshot stays',
+    async (_what, namespace, claim, cause) => {
+      const { status } = await ask(namespace, claim);
+      expect(status?.phase).toBe('Failed');
+      expect(status?.message).toContain(`forget snapshot ${snapshotID.slice(0, 8)}: ${cause}`);
+      expect(status?.conditions?.[0]).toMatchObject({ status: 'False', reason: 'NotAllowed' });
+      expect(await snapshots()).toEqual([snapshotID]);
+    },
+    120_000,
+  );
+
+  test('of the volume frees it; what is gone already is a success', async () => {
+    expect((await ask('shop', 'db')).status?.phase).toBe('Completed');
+    expect(await snapshots()).toEqual([]);
+    expect((await ask('shop', 'other')).status?.phase).toBe('Completed');
+  }, 120_000);
+});
