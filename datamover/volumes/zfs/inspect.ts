@@ -21,6 +21,12 @@ export const KEPT_PROPERTIES = [
 /** A user property: a restore is making this dataset; its value says who, and since when. */
 export const RESTORING = 'datamover.io:restoring';
 
+/**
+ * A user property: a restore receives streams into this dataset, and is not done; its value is the guid of the last one. Unlike
+ * what is half made, a half received dataset goes on: a clean-up leaves it.
+ */
+export const RECEIVING = 'datamover.io:receiving';
+
 export interface PropertyValue {
   /** As `zfs get -p` prints it: numbers are plain. */
   readonly value: string;
@@ -56,7 +62,9 @@ const ASKED = [
     'mounted',
     'readonly',
     'receive_resume_token',
+    'written',
     RESTORING,
+    RECEIVING,
     ...KEPT_PROPERTIES,
   ],
 ];

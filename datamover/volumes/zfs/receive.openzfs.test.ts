@@ -82,7 +82,53 @@ describePeer('openzfs', 'receiving stored streams', () => {
     await expectWhole(target);
     const values = await zfs.zfs('get', '-Hpo', 'value', 'recordsize,compression,quota', target);
     expect(values.split('\n').slice(0, 3)).toEqual(['32768', 'on', '1073741824']);
-    expect((await planReceive(target, { streams })).streams).toEqual([]);
+    expect(await zfs.zfs('get', '-Ho', 'value', 'datamover.io:receiving', target)).toBe('-\n');
+  }, 120_000);
+
+  test('touches no dataset that is not of a restore, whatever it has of the backup', async () => {
+    const target = `${home}/live`;
+    await receiveStreams(await planReceive(target, { streams: streams.slice(0, 1) }));
+    const record = { properties: { quota: { value: '1073741824', source: 'local' } } };
+    for (const force of [false, true]) {
+      // Nobody uses it, and nothing changed: it is not ours all the same.
+      await expect(planReceive(target, { streams, force })).rejects.toThrow(/no restore has begun it/);
+      // What was backed up, with damaged files: it has the last snapshot.
+      await expect(planReceive(`${home}/source`, { streams, record, force })).rejects.toThrow(
+        /source@two of this backup, and no restore has begun it .*zfs rollback .*source@two/,
+      );
+    }
+  }, 120_000);
+
+  test('goes on between two streams and after the last one, while nobody uses the dataset', async () => {
+    for (const force of [false, true]) {
+      const target = `${home}/between-${force}`;
+      if (force) await zfs.zfs('create', '-o', 'canmount=noauto', target);
+      const cut = stored(streams[1]!.guid, bytes[1]!.subarray(0, 100), streams[0]!.guid);
+      const broken = await planReceive(target, { streams: [streams[0]!, cut], force });
+      await expect(receiveStreams(broken)).rejects.toThrow();
+      const rest = await planReceive(target, { streams, force });
+      expect(rest).toMatchObject({ action: 'resume', streams: streams.slice(1) });
+      await zfs.zfs('mount', target);
+      await expect(planReceive(target, { streams, force })).rejects.toThrow(/it is mounted/);
+      await zfs.run('sh', '-c', `echo mine > /${target}/mine; sync; zfs unmount ${target}`);
+      await expect(planReceive(target, { streams, force })).rejects.toThrow(/it has changed since .*@one/);
+      await zfs.zfs('rollback', `${target}@one`);
+      await receiveStreams(await planReceive(target, { streams }));
+      // As if it had been killed before its last step.
+      await zfs.zfs('set', `datamover.io:receiving=${streams[1]!.guid}`, target);
+      const end = await planReceive(target, { streams });
+      expect(end).toMatchObject({ action: 'resume', streams: [] });
+      await receiveStreams(end);
+      await expectWhole(target);
+    }
+  }, 240_000);
+
+  test('does not end well with another newest snapshot than the backup’s last', async () => {
+    const target = `${home}/wrong`;
+    const plan = await planReceive(target, { streams });
+    await expect(receiveStreams({ ...plan, streams: streams.slice(0, 1) })).rejects.toThrow(
+      /its newest snapshot is .*wrong@one when all is received/,
+    );
   }, 120_000);
 
   test('goes on with an interrupted stream wherever it was cut', async () => {

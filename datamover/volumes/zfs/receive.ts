@@ -6,7 +6,7 @@ import type { StoredStream, StreamNeed, StreamTargetPlan } from '../driver.ts';
 import { checkWishes } from '../wishes.ts';
 import { keepBookmark } from './bookmarks.ts';
 import { runZfs } from './command.ts';
-import { findDataset, listMoments, number, text, type Dataset } from './inspect.ts';
+import { findDataset, listMoments, number, RECEIVING, text, type Dataset, type Moment } from './inspect.ts';
 import { parentOf, parseDataset } from './name.ts';
 import { carried, CARRIED, checkProperties } from './properties.ts';
 import { fieldOf } from './record-facts.ts';
@@ -18,6 +18,8 @@ export interface ReceivePlan extends StreamTargetPlan {
   readonly resume?: ResumePoint;
   /** The full stream takes the place of what is there (`receive -F`, which an interrupted one needs again). */
   readonly replaces: boolean;
+  /** The guid of the backup's last stream: the dataset's newest snapshot in the end. */
+  readonly last: string;
   /** Guids of snapshots that do not stay on a dataset that was there, whose quota they would take: the newest becomes a bookmark. */
   readonly passing?: readonly string[];
   /** To set: at the beginning, or at the end where they are about room. */
@@ -34,7 +36,7 @@ const LAST = ['quota', 'refquota', 'reservation', 'refreservation'];
 
 /**
  * Says which streams a dataset still needs: none of it is there yet, or a restore of the same streams was interrupted (their
- * snapshots tell, and the resume token of a partial one). Anything else there is refused, as is a pool without room; with
+ * snapshots tell with our mark, and the resume token of a partial one). Anything else there is refused, as is a pool without room; with
  * `force` an unmounted dataset without snapshots loses what it has, and keeps its properties (zfs-localpv makes such ones).
  */
 export async function planReceive(
@@ -45,15 +47,21 @@ export async function planReceive(
   const dataset = parseDataset(location);
   checkWishes(dataset, need.wishes, ['thick', 'properties'], 'a ZFS dataset that is received');
   checkProperties(dataset, need.wishes?.properties);
+  const last = need.streams.at(-1)?.guid;
+  if (last === undefined) throw refusal(dataset, 'the backup has no stream', 'restore another backup');
   const there = await findDataset(dataset, OPERATION, signal);
   if (there === undefined) {
     await checkRoom(dataset, parentOf(dataset), need.record, signal);
     const properties = propertiesOf(dataset, need);
-    return { location: dataset, action: 'create', replaces: false, streams: need.streams, properties };
+    const action = 'create';
+    return { location: dataset, action, replaces: false, streams: need.streams, last, properties };
   }
   const { force = false, wishes } = need;
   const properties = force ? { ...wishes?.properties } : propertiesOf(dataset, need);
-  const passing = force ? { passing: need.streams.map(({ guid }) => guid) } : {};
+  const common = {
+    ...{ location: dataset, last, properties },
+    ...(force && { passing: need.streams.map(({ guid }) => guid) }),
+  };
   const snapshots = (await listMoments(dataset, signal)).filter(({ kind }) => kind === 'snapshot');
   const known = need.streams.findLastIndex(({ guid }) =>
     snapshots.some((snapshot) => snapshot.guid === guid),
@@ -69,16 +77,18 @@ export async function planReceive(
   }
   const token = text(there.properties, 'receive_resume_token');
   if (token === undefined) {
-    if (known >= 0)
-      return { location: dataset, action: 'resume', replaces: false, streams, properties, ...passing };
+    if (newest !== undefined) {
+      checkOurs(there, newest);
+      return { ...common, action: 'resume', replaces: false, streams };
+    }
     if (!force) throw refusal(dataset, 'it exists', 'name a dataset that is not there yet, or use --force');
     checkUnused(there);
     await checkRoom(dataset, dataset, need.record, signal);
-    return { location: dataset, action: 'overwrite', replaces: true, streams, properties, ...passing };
+    return { ...common, action: 'overwrite', replaces: true, streams };
   }
   const resume = readResumeToken(token);
   if (streams[0]?.guid === resume.toGuid && streams[0].fromGuid === resume.fromGuid) {
-    return { location: dataset, action: 'resume', replaces: force, streams, resume, properties, ...passing };
+    return { ...common, action: 'resume', replaces: force, streams, resume };
   }
   throw refusal(
     dataset,
@@ -106,6 +116,22 @@ function propertiesOf(dataset: string, { record, wishes }: StreamNeed): Record<s
   };
 }
 
+/**
+ * Snapshots of the backup on a dataset say nothing of a restore: it may be the one that was backed up, with live data that
+ * changed since. Only what a restore has begun goes on, and only while nobody uses it.
+ */
+function checkOurs(there: Dataset, { name: snapshot }: Moment): void {
+  const { name, properties } = there;
+  const rollBack = `zfs rollback ${snapshot} brings back what it had then`;
+  if (properties.get(RECEIVING)?.source !== 'local') {
+    const hint = `name a dataset that is not there yet; ${rollBack}`;
+    throw refusal(name, `it has ${snapshot} of this backup, and no restore has begun it`, hint);
+  }
+  checkUnused(there);
+  if ((number(properties, 'written') ?? 0) > 0)
+    throw refusal(name, `it has changed since ${snapshot}, which a restore received`, rollBack);
+}
+
 function checkUnused({ name, properties }: Dataset): void {
   if (text(properties, 'mounted') === 'yes')
     throw refusal(name, 'it is mounted', `stop what uses it: zfs unmount ${name}`);
@@ -121,11 +147,16 @@ export async function receiveStreams(
   signal?: AbortSignal,
 ): Promise<void> {
   const { location: dataset, properties } = plan;
+  if (plan.action === 'overwrite') await mark(plan);
   for (const [index, stream] of plan.streams.entries()) {
     const resume = index === 0 ? plan.resume : undefined;
     if (resume === undefined) await receive(plan, stream, undefined, onBytes, signal);
-    else await goOn(plan, stream, resume, onBytes, signal);
+    else {
+      await goOn(plan, stream, resume, onBytes, signal);
+      await mark(plan);
+    }
   }
+  await checkReceived(plan);
   for (const name of LAST.filter((property) => properties[property] !== undefined)) {
     await runZfs({
       operation: OPERATION,
@@ -135,6 +166,24 @@ export async function receiveStreams(
     });
   }
   if (plan.passing !== undefined) await letGo(dataset, plan.passing);
+  await runZfs({ operation: OPERATION, subject: dataset, args: ['inherit', RECEIVING, dataset] });
+}
+
+/** By which the next restore knows this one, if it ends between two streams. A new dataset is born with it. */
+async function mark({ location: dataset, last }: ReceivePlan): Promise<void> {
+  await runZfs({ operation: OPERATION, subject: dataset, args: ['set', `${RECEIVING}=${last}`, dataset] });
+}
+
+/** `zfs receive` ends well also where it did nothing. */
+async function checkReceived({ location: dataset, last }: ReceivePlan): Promise<void> {
+  const newest = (await listMoments(dataset)).filter(({ kind }) => kind === 'snapshot').at(-1);
+  if (newest?.guid === last) return;
+  const found = newest === undefined ? 'it has no snapshot' : `its newest snapshot is ${newest.name}`;
+  throw refusal(
+    dataset,
+    `${found} when all is received, not the one with guid ${last}`,
+    'let nothing else change the dataset meanwhile, and restore to another name',
+  );
 }
 
 /** A later backup of the dataset builds on the bookmark. */
@@ -148,7 +197,7 @@ async function letGo(dataset: string, guids: readonly string[]): Promise<void> {
 }
 
 async function receive(
-  { location: dataset, replaces, properties }: ReceivePlan,
+  { location: dataset, action, replaces, properties, last }: ReceivePlan,
   stream: StoredStream,
   resume: ResumePoint | undefined,
   onBytes: (bytes: number) => void,
@@ -157,6 +206,7 @@ async function receive(
   const isNew = stream.fromGuid === undefined && resume === undefined;
   const isOver = stream.fromGuid === undefined && replaces;
   const first = Object.entries(isNew ? properties : {}).filter(([name]) => !LAST.includes(name));
+  if (isNew && action === 'create') first.push([RECEIVING, last]);
   const settings = first.flatMap(([name, value]) => ['-o', `${name}=${value}`]);
   const whole = stream.open(signal);
   const bytes = resume === undefined ? whole : resumedStream(whole, resume);
