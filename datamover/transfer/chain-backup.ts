@@ -11,7 +11,7 @@ import {
 } from '../repository/saver/saver.ts';
 import { decodeTree, encodeFileTree, encodeTree, folderNode, type TreeNode } from '../repository/tree.ts';
 import type { Id } from '../repository/types.ts';
-import type { ChainGuids, StreamFacts } from '../volumes/zfs/stream-facts.ts';
+import type { ChainFacts, StreamFacts } from '../volumes/zfs/stream-facts.ts';
 import { ContentList } from './content-list.ts';
 import { STREAM_FILE, streamFolder, STREAMS_FOLDER } from './layout.ts';
 import {
@@ -23,7 +23,7 @@ import {
 } from './stream-chain.ts';
 
 export interface SendThreadData {
-  readonly base: ChainGuids | undefined;
+  readonly base: ChainFacts | undefined;
 }
 
 /** What became of a send stream: a chain that is whole. */
@@ -57,7 +57,10 @@ export async function saveChain(
     {
       script: new URL('./send-thread.js', import.meta.url),
       data: {
-        base: base && { name: base.name, guids: base.streams.map(({ zfs }) => zfs.guid) },
+        base: base && {
+          name: base.name,
+          streams: base.streams.map(({ zfs: { guid, features } }) => ({ guid, features })),
+        },
       } satisfies SendThreadData,
       onNote: (note) => {
         facts = note as StreamFacts;

@@ -236,6 +236,36 @@ describe('a chain of send streams', () => {
     });
   });
 
+  test('F-51 no receiver takes raw onto what is not, nor an increment without the large blocks of its chain', async () => {
+    await inFolder(async (folder) => {
+      const LARGE_BLOCKS = 1 << 19;
+      const COMPRESSED = 1 << 22;
+      const RAW = 1 << 24;
+      const stream = (toGuid: bigint, featureFlags: number, fromGuid?: bigint): Buffer =>
+        new StreamEncoder({ toGuid, featureFlags, ...(fromGuid !== undefined && { fromGuid }) }).end();
+      for (const [base, increment, refusal] of [
+        [0, RAW, /it is raw, and the chain of backup \w{8} is not: .*without -w/],
+        [RAW, 0, /it is not raw, and the chain of backup \w{8} is raw: .*zfs send -w/],
+        [LARGE_BLOCKS, COMPRESSED, /the chain of backup \w{8} has large blocks.*zfs send -L/],
+      ] as const) {
+        const store = await newStore();
+        await send(store, folder, stream(1n, base), { time: hour(0) });
+        const refused = send(store, folder, stream(2n, increment, 1n), { time: hour(1) });
+        await expect(refused).rejects.toThrow(refusal);
+        expect(await snapshotCount(store)).toBe(1);
+        // Other features may come and go.
+        await send(store, folder, stream(2n, base | COMPRESSED, 1n), { time: hour(2) });
+        const whole = await send(store, folder, stream(3n, base, 2n), { time: hour(3) });
+        expect((await read(store, whole)).record.streams).toHaveLength(3);
+      }
+      // Large blocks may begin with an increment; only what is kept counts.
+      const store = await newStore();
+      await send(store, folder, stream(1n, 0), { time: hour(0) });
+      await send(store, folder, stream(2n, LARGE_BLOCKS, 1n), { time: hour(1) });
+      await send(store, folder, stream(3n, 0, 1n), { time: hour(2) });
+    });
+  });
+
   test('F-30 backups of a chain are removed in any order, and the rest is whole after a prune', async () => {
     await inFolder(async (folder) => {
       for (const order of [
