@@ -1,3 +1,4 @@
+import { DatamoverError } from '../../errors.ts';
 import { DiffEncoder } from './diff-encoder.ts';
 
 /** Ceph allocates no smaller pieces, and discards none. */
@@ -11,6 +12,7 @@ const ZEROS = Buffer.alloc(GRAIN);
  * whatever the image had before: runs of zeros are said too, for an image that is not empty.
  */
 export class FullDiff {
+  readonly #imageBytes: number;
   readonly #emit: (bytes: Uint8Array) => Promise<void>;
   #parts: Uint8Array[] = [];
   readonly #encoder = new DiffEncoder((bytes) => this.#parts.push(bytes));
@@ -20,6 +22,7 @@ export class FullDiff {
 
   /** `emit` resolves when the bytes may be reused. `toSnap`: of which snap the diff says to be. */
   constructor(imageBytes: number, emit: (bytes: Uint8Array) => Promise<void>, toSnap?: string) {
+    this.#imageBytes = imageBytes;
     this.#emit = emit;
     this.#encoder.begin({ version: 1, bytes: imageBytes, ...(toSnap !== undefined && { toSnap }) });
   }
@@ -37,8 +40,16 @@ export class FullDiff {
     await this.#flush();
   }
 
-  /** All of the image came. */
+  /** All of the image came: what is not said would be zeros. */
   async end(): Promise<void> {
+    if (this.#at !== this.#imageBytes) {
+      throw new DatamoverError({
+        operation: 'make a full diff of an image',
+        subject: `${this.#imageBytes} bytes`,
+        cause: `it ended after ${this.#at} bytes`,
+        hint: 'try again; look at what rbd export says of the image',
+      });
+    }
     this.#sayZeros();
     this.#encoder.end();
     await this.#flush();
