@@ -229,15 +229,13 @@ export class TransferReconciler<T extends TransferKind> {
   }
 
   async #cleanUp(object: Stored<T>): Promise<Reconciled> {
-    const { site, flow } = this.#parts;
-    const left = await flow.cleanUp(object);
+    const left = await this.#parts.flow.cleanUp(object);
     if (left.length > 0) {
       const message = `still there: ${left.join(', ')}`;
       await this.#write(object, {}, [condition(CONDITIONS.cleanedUp, 'False', REASONS.processing, message)]);
       return { againAfterMs: 1_000 };
     }
-    const id = transferIdOfObject(object);
-    await orMissing(site.client.of(SECRETS).delete(site.settings.namespace, transferSecretName(id)));
+    await this.#deleteSecret(object);
     await this.#deleteLease(object);
     const clean = condition(
       CONDITIONS.cleanedUp,
@@ -266,11 +264,20 @@ export class TransferReconciler<T extends TransferKind> {
     await orMissing(client.of(LEASES).delete(settings.namespace, name));
   }
 
+  async #deleteSecret(object: Stored<T>): Promise<void> {
+    const { client, settings } = this.#parts.site;
+    const name = transferSecretName(transferIdOfObject(object));
+    await orMissing(client.of(SECRETS).delete(settings.namespace, name));
+  }
+
   async #letGo(object: Stored<T>, left: boolean): Promise<Reconciled> {
     if (left) {
       const found = object.status?.conditions?.find(({ type }) => type === CONDITIONS.cleanedUp)?.message;
       const what = found ?? `the transfer ${transferIdOfObject(object)}`;
       this.#tell(object, 'Warning', REASONS.timedOut, `its end took too long; left behind: ${what}`);
+      // Whatever else could not be cleaned up, nobody may go on with these.
+      await this.#deleteSecret(object);
+      await this.#deleteLease(object);
     }
     await setFinalizer(this.#parts.objects, object, false);
     return undefined;
