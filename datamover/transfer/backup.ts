@@ -27,7 +27,7 @@ export interface BackupSummary {
   readonly zeroBytes: number;
   /** Bytes that the store had to take: packs of data and session. */
   readonly storedBytes: number;
-  /** The part of `storedBytes` that is trees, volume.json and pack headers. */
+  /** The part of `storedBytes` that is trees, volume.json, pack headers, and what a prune had marked of the base: stored anew. */
   readonly metadataBytes: number;
   readonly packs: number;
   /** How the source's driver read it; undefined of a pipe. */

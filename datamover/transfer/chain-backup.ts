@@ -13,6 +13,7 @@ import { decodeTree, encodeFileTree, encodeTree, folderNode, type TreeNode } fro
 import type { Id } from '../repository/types.ts';
 import type { ChainFacts, StreamFacts } from '../volumes/zfs/stream-facts.ts';
 import { ContentList } from './content-list.ts';
+import { loadKept, storeMarkedAgain } from './kept-blobs.ts';
 import { STREAM_FILE, streamFolder, STREAMS_FOLDER } from './layout.ts';
 import {
   describeStream,
@@ -76,7 +77,7 @@ export async function saveChain(
   const kept = facts && keptStreams(base, facts.fromGuid);
   if (facts === undefined || kept === undefined) throw new Error('the thread ended without a word');
   if (kept >= LONGEST_CHAIN) throw tooLong(base);
-  if (base !== undefined && kept > 0) await checkWhole(repository, base, kept, options.signal);
+  if (base !== undefined && kept > 0) await keepStreams(repository, session, base, kept, options.signal);
   const name = streamFolder(kept, facts.guid);
   const file = await session.saveTree(encodeFileTree(STREAM_FILE, bytes, content));
   const folders = [...(base?.folders.slice(0, kept) ?? []), folderNode(name, file)];
@@ -89,32 +90,46 @@ export async function saveChain(
   };
 }
 
-/** Streams are named again without reading them: their blobs must at least be in the index. */
-async function checkWhole(
+/**
+ * Streams are named again without reading them: their blobs must at least be in the index. Those that prune has marked, trees too,
+ * are stored anew.
+ */
+async function keepStreams(
   repository: Repository,
+  session: BackupSession,
   base: ChainBase,
   kept: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   for (const { subtree = '', name } of base.folders.slice(0, kept)) {
-    const nodes = decodeTree(
-      await repository.loadBlob('tree', subtree, signal),
-      `tree ${subtree.slice(0, 12)}`,
-    );
+    const tree = await loadKept(repository, 'tree', subtree, base.name, signal);
+    const nodes = decodeTree(tree, `tree ${subtree.slice(0, 12)}`);
     const ids = nodes.flatMap(({ content = [] }) => content);
-    const [first] = ids.filter((id) => isMissing(repository, id));
-    if (first === undefined) continue;
-    // A backup that ended since our index was read: loading a blob of it reads the index on.
-    await repository.loadBlob('data', first, signal).catch(() => undefined);
-    const missing = ids.filter((id) => isMissing(repository, id)).length;
-    if (missing === 0) continue;
-    throw new DatamoverError({
-      operation: 'back up onto',
-      subject: base.name,
-      cause: `${missing} blobs of its stream ${name} are missing in the repository`,
-      hint: 'send a full stream; check tells what else is damaged',
-    });
+    await checkWhole(repository, ids, base, name, signal);
+    await storeMarkedAgain(repository, session, ids.map(toBytes), base.name, signal);
+    await session.saveTree(tree);
   }
+}
+
+async function checkWhole(
+  repository: Repository,
+  ids: readonly Id[],
+  base: ChainBase,
+  stream: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const [first] = ids.filter((id) => isMissing(repository, id));
+  if (first === undefined) return;
+  // A backup that ended since our index was read: loading a blob of it reads the index on.
+  await repository.loadBlob('data', first, signal).catch(() => undefined);
+  const missing = ids.filter((id) => isMissing(repository, id)).length;
+  if (missing === 0) return;
+  throw new DatamoverError({
+    operation: 'back up onto',
+    subject: base.name,
+    cause: `${missing} blobs of its stream ${stream} are missing in the repository`,
+    hint: 'send a full stream; check tells what else is damaged',
+  });
 }
 
 function isMissing(repository: Repository, id: Id): boolean {

@@ -14,6 +14,7 @@ import {
 import type { Id } from '../repository/types.ts';
 import { ContentList } from './content-list.ts';
 import { zeroBlobId } from './image-tree.ts';
+import { storeMarkedAgain } from './kept-blobs.ts';
 import type { VolumeRecord } from './layout.ts';
 import { VolumeReader } from './volume-reader.ts';
 
@@ -125,6 +126,8 @@ export async function saveFedImage<Facts extends ImageFacts>(
   const cells = facts.increment ? Math.ceil(facts.bytes / CELL_BYTES) : 0;
   for (let cell = cells; cell < kept.capacity; cell++) kept.remove(cell);
   if (freedCells > 0) await session.saveData(new Uint8Array(CELL_BYTES));
+  if (base !== undefined)
+    await storeMarkedAgain(repository, session, idsOf(content, kept), base.name, options.signal);
   const counters = save.counters();
   const touchedBytes = counters.fresh + counters.duplicate + counters.zero;
   const freedBytes = freedCells * CELL_BYTES;
@@ -154,6 +157,10 @@ async function loadContent(
     unknown = unknownCells(repository, content);
   }
   return { content, unknown: unknown.length };
+}
+
+function* idsOf(content: ContentList, cells: BitSet): Generator<Uint8Array> {
+  for (const cell of cells) yield content.at(cell);
 }
 
 function unknownCells(repository: Repository, content: ContentList): number[] {
