@@ -110,7 +110,8 @@ describe('the command of a child', () => {
       true,
     );
     expect(commandFor(named, CONTEXT).args).toEqual([
-      ...['restore', '01234567', '--to', 'zfs:tank/pvc-1', '--force', '--volume', 'other/db', '--verify'],
+      ...['restore', '01234567', '--to', 'zfs:tank/pvc-1', '--force', '--volume', 'other/db'],
+      '--verify-image',
     ]);
     const latest = restore({ sourcePVCData: { name: 'db' } });
     expect(commandFor(latest, CONTEXT).args).toEqual([
@@ -203,6 +204,9 @@ describe('statuses', () => {
       ...{ phase: 'SnapshotRestoreDone', amounts: { written: 3 << 20, zeros: 1 << 20 } },
       verification: { state: 'Passed', completionTimestamp: '2026-11-27T03:04:05Z', bytesRead: 4 << 20 },
     });
+    const received = completedStatus('restore', 'shop/db', { ...summary, verified: false }, now);
+    expect(received).not.toHaveProperty('verification');
+    expect(received.message).not.toContain('verified');
   });
 
   test('of a backup whose list of changes lied: the bytes are right, the verification says what was wrong', () => {

@@ -118,7 +118,8 @@ function restoreArgs(
   return [
     ...['restore', snapshotID ?? 'latest', '--to', url, '--force'],
     ...['--volume', volume],
-    ...(spec.verify === true ? ['--verify'] : []),
+    // The kind of the backup is not known here; of streams there is nothing to read back (K-24).
+    ...(spec.verify === true ? ['--verify-image'] : []),
   ];
 }
 

@@ -8,12 +8,13 @@ import { executeRepairIndex, planRepairIndex } from '../repository/repair-index.
 import { Repository } from '../repository/repository.ts';
 import { MemoryStore } from '../store/memory.ts';
 import type { Store } from '../store/store.ts';
+import { ZfsDriver } from '../volumes/zfs/driver.ts';
 import { StreamEncoder } from '../volumes/zfs/testing/encoder.ts';
 import { fixture, fixtureBytes, fixtures } from '../volumes/zfs/testing/fixtures.ts';
 import { readStream } from '../volumes/zfs/testing/reading.ts';
 import { imageFile, type BackupRequest } from './backup-plan.ts';
 import type { BackupSummary } from './backup.ts';
-import type { RestoreRequest } from './restore.ts';
+import { planRestore, type RestoreRequest } from './restore.ts';
 import { backUp, inFolder, newRepository, PASSWORD, reopen, restoreTo } from './testing/volumes.ts';
 import { VolumeReader } from './volume-reader.ts';
 
@@ -230,6 +231,12 @@ describe('a chain of send streams', () => {
         /but backup \w{8} holds no chain of send streams/,
       );
       await expect(restored(store, folder, image)).rejects.toThrow(/it keeps an image, no send streams/);
+      // A file gets the bytes, which can be read back; a dataset gets what they say.
+      const target = { kind: 'driver', driver: new ZfsDriver(), location: 'tank/none' } as const;
+      const snapshotId = full.snapshotId ?? '';
+      await expect(planRestore(await reopen(store), { snapshotId, target, verify: true })).rejects.toThrow(
+        /it is a chain of streams: .* cannot be read back .*leave --verify out/,
+      );
       await expect(restored(store, folder, full, { as: 'image' })).rejects.toThrow(
         /it keeps streams, no image/,
       );

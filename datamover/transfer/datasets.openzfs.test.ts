@@ -113,7 +113,8 @@ describePeer('openzfs', 'datasets as chains of streams', () => {
     });
     expect(dataset[3]!.backup.read?.base).toBe(third.snapshotId);
 
-    await restore(dataset[3]!.backup, `${home}/new`);
+    const plan = await planned(dataset[3]!.backup, `${home}/new`, { verify: 'images' });
+    expect(await executeRestore(await reopen(store), plan)).toMatchObject({ verified: false });
     expect(await listing(`${home}/new`)).toBe(dataset[3]!.files);
     expect(await property(`${home}/new`, 'recordsize', 'compression', 'quota')).toEqual([
       '32768',

@@ -40,8 +40,8 @@ export interface RestoreRequest {
   readonly target: RestoreTarget;
   /** Leave holes for zeros where the target allows it (default). */
   readonly sparse?: boolean;
-  /** Read the target again and compare every blob with its id. */
-  readonly verify?: boolean;
+  /** Read the target again and compare every blob with its id; `images`: only where it gets an image, not streams that it receives. */
+  readonly verify?: boolean | 'images';
   /** Overwrite a volume that exists. */
   readonly force?: boolean;
   /** Refuses a backup that is not kept so: as an image, or as a chain of ZFS send streams. */
@@ -77,6 +77,16 @@ export async function planRestore(
   const snapshot = await repository.loadSnapshot(snapshotId);
   const volume = await VolumeReader.open(repository, snapshotId, snapshot, signal);
   const { record } = volume;
+  const isReceived = record.format === 'stream' && target.kind === 'driver' && target.driver.name !== 'file';
+  if (isReceived && request.verify === true) {
+    throw new DatamoverError({
+      operation: 'restore',
+      subject: snapshotId.slice(0, 8),
+      cause: 'it is a chain of streams: what receives them cannot be read back and compared',
+      hint: 'every blob and every record of a stream is checked on the way anyway; leave --verify out',
+      kind: 'usage',
+    });
+  }
   if (target.kind === 'stdout' && request.verify) {
     throw new DatamoverError({
       operation: 'restore',
@@ -101,7 +111,7 @@ export async function planRestore(
   const planned =
     target.kind === 'stdout'
       ? target
-      : record.format === 'stream' && target.driver.name !== 'file'
+      : isReceived
         ? await planStreams(repository, volume, target, request, stream?.number, signal)
         : await planVolume(target, record, bytes, request, signal);
   return {
@@ -113,7 +123,7 @@ export async function planRestore(
     stream: stream?.number,
     target: planned,
     sparse: request.sparse ?? true,
-    verify: request.verify ?? false,
+    verify: !isReceived && Boolean(request.verify),
   };
 }
 

@@ -17,6 +17,7 @@ import type { Verb } from '../verb.ts';
 interface RestoreOptions extends FilterOptions, StorageFlags, TargetFlags {
   readonly to?: string;
   readonly verify?: boolean;
+  readonly verifyImage?: boolean;
   readonly sparse: boolean;
   readonly force?: boolean;
   readonly overwrite?: boolean;
@@ -39,7 +40,8 @@ Examples:
 An image goes to any storage, whatever it came from. A new file is made sparse: zeros take no space. What exists is written over
 only with --force, a block device if it is large enough and nobody uses it.
 A chain of send streams comes out one after the other, as they were sent: one zfs receive for each. --stream N gives one alone.
-Every block is checked against its SHA-256 before it is written; --verify reads the target back and checks it once more.`;
+Every block is checked against its SHA-256 before it is written; --verify reads the target back and checks it once more,
+unless it is a dataset that received streams.`;
 
 export const verb: Verb = {
   configure(command, run) {
@@ -55,6 +57,7 @@ export const verb: Verb = {
       .option('--stream <number|guid>', 'one stream of a chain alone; 0 is the full one')
       .option('--list', 'only list the streams of the chain')
       .option('--verify', 'read the target back and compare')
+      .option('--verify-image', 'the same of an image, and nothing of streams that a dataset receives')
       .option('--no-sparse', 'write zeros out, also into a new file')
       .option('-f, --force', 'write over what is there')
       .option('--overwrite', 'the same as --force')
@@ -84,7 +87,7 @@ export const verb: Verb = {
               repository,
               {
                 ...{ snapshotId: backup.id, target, sparse: options.sparse },
-                verify: options.verify === true,
+                verify: options.verify === true || (options.verifyImage === true && 'images'),
                 force: options.force === true || options.overwrite === true,
                 ...((options.as === 'image' || options.as === 'zfs') && { as: options.as }),
                 ...(options.stream !== undefined && { stream: options.stream }),
@@ -120,7 +123,8 @@ function readTarget(options: RestoreOptions, env: NodeJS.ProcessEnv): RestoreTar
       throw usage('restore', '--as rbd-diff is for standard output', undefined, 'use --to -');
     return { kind: 'driver', ...openStorage('restore', to, options, env) };
   }
-  if (options.verify === true) throw usage('restore', '--verify cannot read standard output back');
+  if (options.verify === true || options.verifyImage === true)
+    throw usage('restore', '--verify cannot read standard output back');
   refuseStorageFlags('restore', options, '--to -');
   if (readWishes(options) !== undefined)
     throw usage('restore', 'a pipe has no properties', undefined, 'leave the options of a new volume out');
