@@ -60,7 +60,13 @@ const spec = object(
     ),
     dataMoverClass: immutable(dataMoverClass),
     target: immutable(optional(target)),
-    verify: immutable(optional(boolean('Reads the restored volume back from its storage.'))),
+    verify: immutable(
+      optional(
+        boolean(
+          'Reads a restored image back from its storage; a dataset that receives streams cannot be read back.',
+        ),
+      ),
+    ),
     cancel,
   },
   [
@@ -95,7 +101,7 @@ const status = object(
     ...transferStatus,
     snapshotHandle: optional(string('The CSI snapshot that holds the restored volume.')),
     volumeSnapshotContentName: optional(string('The VolumeSnapshotContent of that snapshot.', NAME)),
-    volumeName: optional(string('The PersistentVolume that the claim got.', NAME)),
+    volumeName: optional(string('The PersistentVolume that the data go into and that the claim gets.', NAME)),
     amounts: optional(
       object('What was moved, in bytes.', {
         written: count('Written to the storage.'),
