@@ -93,6 +93,7 @@ function open(): NativeZstd {
     compressor: newCompressor() as Pointer,
     decompressor: newDecompressor() as Pointer,
   };
+  const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
   const demand = (code: number | bigint): number => {
     if (functions.isError(code) !== 0) throw new Error(functions.errorName(code));
     return Number(code);
@@ -111,7 +112,6 @@ function open(): NativeZstd {
       demand(functions.decompress(functions.decompressor, to, to.length, from, from.length)),
     isFrameOf(frame, plain) {
       const { decompressor } = functions;
-      const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
       demand(functions.resetDecompressor(decompressor, RESET_SESSION));
       // ZSTD_inBuffer and ZSTD_outBuffer: address, size, position.
       const input = BigUint64Array.of(koffi.address(frame), BigInt(frame.length), 0n);
