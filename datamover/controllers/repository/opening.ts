@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { REASONS, type Reason } from '../../../api/names.ts';
 import { failureKindOf, type FailureKind } from '../../errors.ts';
 import { commandFailure, run } from '../../process/spawn.ts';
+import { Slots } from '../../store/slots.ts';
 import { TransferFailure } from '../failure.ts';
 import type { RepositoryAccess } from './access.ts';
 
@@ -76,6 +77,8 @@ function messageOf(line: string): string[] {
 
 /** One look costs a second of CPU time; a repository that was removed is made anew for the backups after this. */
 const KNOWN_FOR_MS = 5 * 60_000;
+/** A child takes some 80 MiB and its key derivation 32 more: a Velero backup of many namespaces opens them all at once. */
+const OPEN_AT_ONCE = 2;
 
 /**
  * Opens repositories and makes those that are not there: by one process in the cluster, the leader, and one at a time for each
@@ -83,6 +86,7 @@ const KNOWN_FOR_MS = 5 * 60_000;
  */
 export class RepositoryMaker {
   readonly #atWork = new Map<string, Promise<void>>();
+  readonly #slots = new Slots(OPEN_AT_ONCE);
   /** Places that were seen to open with this password, and when; only spares looking again for a while: it may be removed. */
   readonly #known = new Map<string, { readonly password: string; readonly at: number }>();
 
@@ -91,7 +95,7 @@ export class RepositoryMaker {
     const { repository, password } = access;
     if (this.#isKnown(access)) return;
     const before = this.#atWork.get(repository) ?? Promise.resolve();
-    const work = before.then(() => this.#open(access, make, signal));
+    const work = before.then(() => this.#openInTurn(access, make, signal));
     const settled = work.catch(() => undefined);
     this.#atWork.set(repository, settled);
     try {
@@ -107,8 +111,17 @@ export class RepositoryMaker {
     return known?.password === password && performance.now() - known.at < KNOWN_FOR_MS;
   }
 
-  async #open(access: RepositoryAccess, make: boolean, signal: AbortSignal): Promise<void> {
+  async #openInTurn(access: RepositoryAccess, make: boolean, signal: AbortSignal): Promise<void> {
     if (this.#isKnown(access)) return;
+    if (!(await this.#slots.take(signal))) throw signal.reason;
+    try {
+      await this.#open(access, make, signal);
+    } finally {
+      this.#slots.give();
+    }
+  }
+
+  async #open(access: RepositoryAccess, make: boolean, signal: AbortSignal): Promise<void> {
     const open = async (): Promise<void> => {
       await runOnRepository(access, 'open repository', ['inspect', 'config'], signal);
     };
