@@ -24,13 +24,6 @@ export interface SurroundingsParts {
   readonly onOthers: (object: TransferObject, because: string) => void;
 }
 
-/** What of a transfer's status moves while it works: what is written, and then what of it is read back. */
-function movesOf(status: TransferObject['status']): string {
-  if (status === undefined) return '';
-  const verified = 'verification' in status ? status.verification.bytesRead : undefined;
-  return `${String(status.progress?.bytesDone)} ${String(verified)}`;
-}
-
 /** Since when something has been as it is, by this machine's steady clock. */
 interface Mark {
   readonly as: string;
@@ -125,4 +118,11 @@ export class SurroundingsLook {
         : await orMissing(client.of(CLAIMS).get(object.metadata.namespace, claimName));
     return chooseMover(all, undefined, claim?.metadata);
   }
+}
+
+/** What of a transfer's status moves while it works: what is written, and then what of it is read back. */
+function movesOf(status: TransferObject['status']): string {
+  if (status === undefined) return '';
+  const verified = 'verification' in status ? status.verification.bytesRead : undefined;
+  return `${String(status.progress?.bytesDone)} ${String(verified)}`;
 }

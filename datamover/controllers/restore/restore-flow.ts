@@ -242,7 +242,7 @@ function provisionerSecret(parameters: Readonly<Record<string, string>>): Secret
 }
 
 /** Who may make claims may name any volume in them, and call them as our helper is called; a volume's claimRef is the cluster's word. */
-export function belongsTo(
+function belongsTo(
   volume: PersistentVolume | undefined,
   { metadata: { namespace, name, uid } }: Stored<PersistentVolumeClaim>,
 ): boolean {
@@ -258,7 +258,7 @@ function checkVolume(object: Restore, volume: Stored<PersistentVolume> | undefin
   throw new TransferFailure({
     ...{ ...namingOf(object), reason: REASONS.error, retryable: false },
     cause: `the data are in the volume ${restored}, and the claim ${helperName(object)} now has ${volume.metadata.name}`,
-    hint: `leave claims that begin with datamover-restore- alone while a restore goes on`,
+    hint: 'leave claims that begin with datamover-restore- alone while a restore goes on',
   });
 }
 
