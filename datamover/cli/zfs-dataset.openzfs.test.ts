@@ -3,13 +3,13 @@ import { describePeer } from '../../e2e/servers/describe-peers.ts';
 import { startOpenZfs, type OpenZfs } from '../../e2e/servers/openzfs.ts';
 import type { BackupRecord } from './storage.suite.ts';
 import { Workbench } from './testing/command.ts';
+import { inDataset, LISTING } from './testing/datasets.ts';
 import { ended } from './testing/processes.ts';
 
 const PATIENCE = 600_000;
 const FILES = `mkdir -p a/b; for i in $(seq 12); do head -c $((i * 9000)) /dev/urandom > a/f$i; done
   head -c 3000000 /dev/urandom > big; ln -s a/f3 link; ln a/f4 a/b/f4; chmod 741 a/f5`;
 const CHANGES = `rm a/f1[0-2]; head -c 4000000 /dev/urandom > a/b/new; dd if=/dev/urandom of=big bs=4k count=3 seek=100 conv=notrunc`;
-const LISTING = 'find . -exec stat -c "%n %f %s %Y" {} + | sort; find . -type f -exec sha256sum {} + | sort';
 
 describePeer('openzfs', 'ZFS datasets through the command', () => {
   let zfs: OpenZfs;
@@ -20,10 +20,7 @@ describePeer('openzfs', 'ZFS datasets through the command', () => {
   let second: BackupRecord;
 
   const env = (): Record<string, string> => ({ ...zfs.environment });
-  const shell = async (dataset: string, script: string): Promise<string> => {
-    await zfs.run('sh', '-c', `mount | grep -q ' /${dataset} ' || zfs mount ${dataset}`);
-    return (await zfs.run('sh', '-ec', `cd /${dataset} && { ${script}; } 2>/dev/null`)).stdout;
-  };
+  const shell = (dataset: string, script: string): Promise<string> => inDataset(zfs, dataset, script);
   const backUp = async (snapshot: string, ...more: string[]): Promise<BackupRecord> => {
     const args = ['backup', `zfs:${snapshot}`, '--volume', 'shop/files', ...more];
     return (await bench.json(args, { env: env() })).at(-1) as BackupRecord;

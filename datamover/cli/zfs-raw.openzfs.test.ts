@@ -5,10 +5,10 @@ import { startOpenZfs, type OpenZfs } from '../../e2e/servers/openzfs.ts';
 import { sent } from '../volumes/zfs/testing/sending.ts';
 import type { BackupRecord } from './storage.suite.ts';
 import { Workbench } from './testing/command.ts';
+import { inDataset, LISTING } from './testing/datasets.ts';
 
 const PATIENCE = 600_000;
 const KEY = '/tmp/raw-command-key';
-const LISTING = 'find . -exec stat -c "%n %f %s %Y" {} + | sort; find . -type f -exec sha256sum {} + | sort';
 
 describePeer('openzfs', 'raw backups of encrypted datasets through the command', () => {
   let zfs: OpenZfs;
@@ -19,10 +19,7 @@ describePeer('openzfs', 'raw backups of encrypted datasets through the command',
   let streams: Buffer[];
 
   const env = (): Record<string, string> => ({ ...zfs.environment });
-  const shell = async (dataset: string, script: string): Promise<string> => {
-    await zfs.run('sh', '-c', `mount | grep -q ' /${dataset} ' || zfs mount ${dataset}`);
-    return (await zfs.run('sh', '-ec', `cd /${dataset} && { ${script}; } 2>/dev/null`)).stdout;
-  };
+  const shell = (dataset: string, script: string): Promise<string> => inDataset(zfs, dataset, script);
   const backUp = async (snapshot: string, ...more: string[]): Promise<BackupRecord> => {
     const args = ['backup', `zfs:${snapshot}`, '--volume', 'shop/secret', ...more];
     return (await bench.json(args, { env: env() })).at(-1) as BackupRecord;

@@ -66,32 +66,30 @@ export async function digestsOf(
 }
 
 /** `velero backup create` to its end; gives what it and `describe` say. Throws when it is not Completed. */
-export async function backUp(
-  { velero }: System,
-  name: string,
-  namespaces: readonly string[],
-  ...flags: readonly string[]
-): Promise<string> {
-  const included = ['--include-namespaces', namespaces.join(',')];
-  const said = await velero.cli('backup', 'create', name, ...included, ...flags, '--wait');
-  const described = await velero.cli('backup', 'describe', name, '--details');
+export async function backUp(system: System, ...backup: VeleroBackup): Promise<string> {
+  const { said, described } = await runBackup(system, ...backup);
   if (!said.includes('Backup completed with status: Completed'))
-    throw new Error(await why({ velero }, said, described));
+    throw new Error(await why(system, said, described));
   return described;
 }
 
 /** The same for one that must be PartiallyFailed. */
-export async function failingBackUp(
+export async function failingBackUp(system: System, ...backup: VeleroBackup): Promise<string> {
+  const { said, described } = await runBackup(system, ...backup);
+  if (!said.includes('Backup completed with status: PartiallyFailed')) throw new Error(said + described);
+  return described;
+}
+
+type VeleroBackup = [name: string, namespaces: readonly string[], ...flags: readonly string[]];
+
+async function runBackup(
   { velero }: System,
-  name: string,
-  namespaces: readonly string[],
-  ...flags: readonly string[]
-): Promise<string> {
+  ...[name, namespaces, ...flags]: VeleroBackup
+): Promise<{ readonly said: string; readonly described: string }> {
   const included = ['--include-namespaces', namespaces.join(',')];
   const said = await velero.cli('backup', 'create', name, ...included, ...flags, '--wait');
   const described = await velero.cli('backup', 'describe', name, '--details');
-  if (!said.includes('Backup completed with status: PartiallyFailed')) throw new Error(said + described);
-  return described;
+  return { said, described };
 }
 
 /** What the mover has written down of a Velero backup, by claim. */
