@@ -1,3 +1,4 @@
+/* Long, for one control plane and one controller serve every way in which a backup can go. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';

@@ -1,3 +1,4 @@
+/* Long, for each test of a killed or a neighbouring prune stands on the repository and the checks that those before it share. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { DatamoverError } from '../errors.ts';
 import { describePeers } from '../../e2e/servers/describe-peers.ts';

@@ -1,3 +1,4 @@
+/* Long, for one API server and one Velero serve the actions from a backup to its restore, in this order. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { labelValue } from '../../api/derived-names.ts';
 import type { KubernetesObject } from '../../api/schema/kind.ts';

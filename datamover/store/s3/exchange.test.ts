@@ -1,3 +1,4 @@
+/* Long, for one scripted server serves all that can go wrong in an exchange. */
 import { randomBytes } from 'node:crypto';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import net, { type AddressInfo } from 'node:net';
