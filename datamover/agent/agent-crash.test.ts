@@ -137,6 +137,37 @@ describePeers([...KUBERNETES_PEERS, 'helm', 'minio'], 'the agent when things die
     expect(await readdir(site.scratch('b'))).toHaveLength(1);
   }, 180_000);
 
+  test('K-14: what a killed agent could not tell any more is found in the repository, and not made twice', async () => {
+    const first = await start('h');
+    way.swallow();
+    const object = await backup('h');
+    const child = await first.childPid();
+    // Its child comes to its end, and nobody hears of it.
+    first.kill('SIGSTOP');
+    way.mend();
+    const tag = `transfer=${object.status?.transferID ?? ''}`;
+    const made = async (): Promise<readonly { readonly id: string }[]> => {
+      const { stdout } = await bench.run(['snapshots', '--json', '--tag', tag], { env: secret });
+      return JSON.parse(stdout) as { id: string }[];
+    };
+    await until(
+      async () => (await made()).length === 1,
+      () => 'the snapshot',
+    );
+    const [snapshot] = await made();
+    first.kill('SIGKILL');
+    await gone(child);
+    // Not to wait for it to run out.
+    await site.controller
+      .of(LEASES)
+      .delete(site.mover, LEASE_NAMES.transfer(object.status?.transferID ?? ''));
+    await start('h');
+    const ended = await site.seen(object, hasEnded);
+    expect(transferredOf(ended)).toBe('True Complete');
+    expect(ended.status?.snapshotID).toBe(snapshot?.id);
+    expect(await made()).toHaveLength(1);
+  }, 180_000);
+
   test('K-12: of two agents at the same objects one gets each', async () => {
     const both = [
       await start('c', { scratch: site.scratch('c1') }),
@@ -215,7 +246,7 @@ describePeers([...KUBERNETES_PEERS, 'helm', 'minio'], 'the agent when things die
     const between = await site.controller.of(BACKUPS).get(site.shop, object.metadata.name);
     expect(transferredOf(between)).toBe('Unknown Processing');
     way.mend();
-    await start('h', { leaseSeconds: 60 });
+    await start('h');
     expect(transferredOf(await site.seen(object, hasEnded))).toBe('True Complete');
   });
 });

@@ -59,7 +59,7 @@ describe('the command of a child', () => {
         'zfs:tank/pvc-1@snap',
         '--volume',
         'shop/db',
-        '--tag',
+        '--once',
         `transfer=${transferID(transfer)}`,
       ],
     ]);

@@ -95,7 +95,7 @@ function backupArgs(
 ): string[] {
   const { base } = transfer.object.spec;
   return [
-    ...['backup', url, '--volume', volume, '--tag', `transfer=${transferID(transfer)}`],
+    ...['backup', url, '--volume', volume, '--once', `transfer=${transferID(transfer)}`],
     ...(base === undefined || base === 'auto' ? [] : ['--base', base]),
   ];
 }

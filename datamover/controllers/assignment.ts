@@ -1,7 +1,9 @@
 import { AGENT_LEASE, LEASES as LEASE_NAMES } from '../../api/names.ts';
 import type { Lease } from '../kubernetes/lease.ts';
+import type { Ages } from './ages.ts';
 import { assign, type Assignment, type QueuedTransfer, type QueueLimits } from './queue.ts';
 import { isBackup, targetKey, type TransferObject } from './transfer-object.ts';
+import { retryDelayMs } from './transfer-plan.ts';
 
 /** An agent that lives, as its lease tells (K-17). */
 export interface LiveAgent {
@@ -17,13 +19,26 @@ export function agentOf({ metadata }: Lease): LiveAgent | undefined {
   return { node, drivers: drivers.split(',').filter((driver) => driver !== '') };
 }
 
+/** Milliseconds until the next attempt of a transfer may begin; zero and less when it may. */
+export type Rest = (object: TransferObject) => number;
+
+/** After a failed attempt, by the controller's own steady clock (K-19, K-21): `nextAttemptTimestamp` is for people. */
+export function restOf(ages: Ages, retryBackoff: number): Rest {
+  return ({ metadata: { uid }, status }) => {
+    const next = status?.nextAttemptTimestamp;
+    if (next === undefined) return 0;
+    return retryDelayMs(status?.attempts ?? 1, retryBackoff) - ages.of(uid, 'next attempt', next);
+  };
+}
+
 /** The queue as it follows from the objects (K-16): what waits, what runs; what is neither is left out. */
 export function queueOf(
   transfers: readonly TransferObject[],
   agents: readonly LiveAgent[],
+  rest: Rest,
 ): readonly QueuedTransfer[] {
   return transfers.flatMap((object): QueuedTransfer[] => {
-    const state = stateOf(object, agents);
+    const state = stateOf(object, agents, rest);
     if (state === undefined) return [];
     const { uid, namespace = '', creationTimestamp } = object.metadata;
     const createdAt = Date.parse(creationTimestamp ?? '') || 0;
@@ -31,7 +46,11 @@ export function queueOf(
   });
 }
 
-function stateOf(object: TransferObject, agents: readonly LiveAgent[]): QueuedTransfer['state'] | undefined {
+function stateOf(
+  object: TransferObject,
+  agents: readonly LiveAgent[],
+  rest: Rest,
+): QueuedTransfer['state'] | undefined {
   const { spec, status, metadata } = object;
   if (status?.phase !== 'InProgress') return undefined;
   const { node, storage, batchingStatus } = status;
@@ -42,8 +61,7 @@ function stateOf(object: TransferObject, agents: readonly LiveAgent[]): QueuedTr
   if (batchingStatus !== 'Queued' || spec.cancel === true || metadata.deletionTimestamp !== undefined)
     return undefined;
   if (storage === undefined || claimed) return undefined;
-  const notBefore = Date.parse(status.nextAttemptTimestamp ?? '') || 0;
-  return { is: 'waiting', nodes: nodesFor(storage.driver, node, agents), notBefore };
+  return { is: 'waiting', nodes: nodesFor(storage.driver, node, agents), restsMs: rest(object) };
 }
 
 /** Those whose agents live and reach the storage: of a storage that belongs to a node, that one alone. */
@@ -62,24 +80,25 @@ export function planAssignments(
   transfers: readonly TransferObject[],
   agents: readonly LiveAgent[],
   limits: QueueLimits,
-  now: number,
+  rest: Rest,
 ): { readonly assignments: readonly Assignment[]; readonly homeless: readonly TransferObject[] } {
-  const queue = queueOf(transfers, agents);
+  const queue = queueOf(transfers, agents, rest);
   const stranded = new Set(
     queue.flatMap(({ uid, state }) => (state.is === 'waiting' && state.nodes.length === 0 ? [uid] : [])),
   );
   return {
-    assignments: assign(queue, limits, now),
+    assignments: assign(queue, limits),
     homeless: transfers.filter(({ metadata }) => stranded.has(metadata.uid)),
   };
 }
 
 /** When the next waiting transfer's time comes, in milliseconds from now; undefined when none waits for a time. */
-export function nextAttemptMs(transfers: readonly TransferObject[], now: number): number | undefined {
-  const times = transfers.flatMap(({ status }) => {
+export function nextAttemptMs(transfers: readonly TransferObject[], rest: Rest): number | undefined {
+  const times = transfers.flatMap((object) => {
+    const { status } = object;
     if (status?.phase !== 'InProgress' || status.batchingStatus !== 'Queued') return [];
-    const at = Date.parse(status.nextAttemptTimestamp ?? '');
-    return at > now ? [at - now] : [];
+    const left = rest(object);
+    return left > 0 ? [left] : [];
   });
   return times.length === 0 ? undefined : Math.min(...times);
 }

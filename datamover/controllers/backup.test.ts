@@ -18,7 +18,7 @@ import { ControllerBench, MOVER, PASSWORD, SNAPSHOT_ID, VELERO } from './testing
 const NODE = 'node-1';
 
 describePeers(
-  [...KUBERNETES_PEERS, 'snapshot-controller', 'minio'],
+  [...KUBERNETES_PEERS, 'snapshot-controller', 'helm', 'minio'],
   "the controller's part of a backup",
   () => {
     let bench: ControllerBench;

@@ -16,6 +16,7 @@ import { keyOf, type KubernetesObject, type Stored } from '../kubernetes/object.
 import { resourceOf, type Resource } from '../kubernetes/resource.ts';
 import type { VitalParts, Watching } from '../kubernetes/vitality.ts';
 import { runWorkers, WorkQueue, type Reconciled } from '../kubernetes/workqueue.ts';
+import { Ages, type SteadyClock } from './ages.ts';
 import { BackupFlow } from './backup-flow.ts';
 import type { Log } from './log.ts';
 import { RestoreFlow } from './restore/restore-flow.ts';
@@ -40,6 +41,8 @@ export interface ControllerOptions {
   readonly instance: string;
   readonly log: Log;
   readonly signal: AbortSignal;
+  /** For time limits; the process' own without it. */
+  readonly clock?: SteadyClock;
   /** Called when the caches are filled, with what metrics are made of. */
   readonly onReady?: (transfers: TransferCache) => void;
   /** Given at once what tells whether the loops get on. */
@@ -92,8 +95,9 @@ export async function runController(options: ControllerOptions): Promise<void> {
   });
   const transfers = new TransferCache(backups, restores);
   const others = new Set<string>();
+  const ages = new Ages(options.clock);
   const look = new SurroundingsLook({
-    ...{ site, client, leases, classes },
+    ...{ site, client, leases, classes, ages },
     onOthers: (object, because) => {
       if (others.has(object.metadata.uid)) return;
       others.add(object.metadata.uid);
@@ -101,7 +105,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
     },
   });
   const shared = {
-    ...{ site, events, log, repositories: new RepositoryMaker() },
+    ...{ site, events, log, ages, repositories: new RepositoryMaker() },
     lookAround: (object: TransferObject) => look.of(object),
     remember: (object: TransferObject) => transfers.remember(object),
   };
@@ -141,18 +145,18 @@ export async function runController(options: ControllerOptions): Promise<void> {
     for (const one of transfers.list()) if (one.status?.phase === undefined) queue.add(transferKey(one));
   });
 
-  const deletion = new SnapshotDeletion(site, events);
+  const deletion = new SnapshotDeletion(site, events, ages);
   const loops: Promise<void>[] = requests.map((informer) =>
     follow(informer, 1, (request, stop) => deletion.reconcile(request, stop), options),
   );
   if (uploads !== undefined) {
     const flow = new UploadFlow(client, () => classes.list());
-    const parts = { client, moves: client.of(DATA_UPLOADS), flow, log };
+    const parts = { client, moves: client.of(DATA_UPLOADS), flow, ages, log };
     const loop = new MoveReconciler({ ...parts, transfers: resourceOf(volumeSnapshotBackup) });
     loops.push(follow(uploads, WORKERS, (move) => ifOurs(move, () => loop.reconcile(move)), options));
   }
   if (downloads !== undefined) {
-    const parts = { client, moves: client.of(DATA_DOWNLOADS), flow: new DownloadFlow(), log };
+    const parts = { client, moves: client.of(DATA_DOWNLOADS), flow: new DownloadFlow(), ages, log };
     const loop = new MoveReconciler({ ...parts, transfers: resourceOf(volumeSnapshotRestore) });
     loops.push(follow(downloads, WORKERS, (move) => ifOurs(move, () => loop.reconcile(move)), options));
   }
@@ -171,7 +175,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
       ...{ queue: places, workers: 1, onFailure, signal },
       reconcile: () =>
         runQueue({
-          ...{ settings, transfers, backups: backupClient, restores: restoreClient, log },
+          ...{ settings, transfers, backups: backupClient, restores: restoreClient, ages, log },
           agents: () => look.agents(),
           targetLimit: (target) =>
             limitOf(

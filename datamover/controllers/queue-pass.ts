@@ -4,7 +4,8 @@ import type { VolumeSnapshotRestore } from '../../api/volume-snapshot-restore.ts
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { KindClient } from '../kubernetes/client.ts';
 import type { Reconciled } from '../kubernetes/workqueue.ts';
-import { nextAttemptMs, planAssignments, type LiveAgent } from './assignment.ts';
+import type { Ages } from './ages.ts';
+import { nextAttemptMs, planAssignments, restOf, type LiveAgent } from './assignment.ts';
 import type { Log } from './log.ts';
 import type { ControllerSettings } from './settings.ts';
 import type { TransferCache } from './transfer-cache.ts';
@@ -26,6 +27,7 @@ export interface QueuePassParts {
   readonly agents: () => readonly LiveAgent[];
   /** Transfers at once of a target that says so itself; its key is that of `targetKey`. */
   readonly targetLimit: (target: string) => number | undefined;
+  readonly ages: Ages;
   readonly log: Log;
 }
 
@@ -34,22 +36,22 @@ const HOMELESS_AGAIN_MS = 5_000;
 
 /** Gives a node to those whose turn it is (K-11, K-16). From the assignment on its place counts as taken. */
 export async function runQueue(parts: QueuePassParts): Promise<Reconciled> {
-  const { settings, transfers, agents, targetLimit } = parts;
-  const now = Date.now();
+  const { settings, transfers, agents, targetLimit, ages } = parts;
+  const rest = restOf(ages, settings.retryBackoff);
   const all = transfers.list();
   const limits = {
     cluster: settings.maxTransfers,
     node: settings.maxTransfersPerNode,
     target: (target: string) => targetLimit(target) ?? settings.maxTransfersPerTarget,
   };
-  const { assignments, homeless } = planAssignments(all, agents(), limits, now);
+  const { assignments, homeless } = planAssignments(all, agents(), limits, rest);
   const byUid = new Map(all.map((object) => [object.metadata.uid, object]));
   for (const { uid, node } of assignments) {
     const object = byUid.get(uid);
     if (object !== undefined) await assignTo(parts, object, node);
   }
   for (const object of homeless) await tellHomeless(parts, object);
-  const next = nextAttemptMs(transfers.list(), now);
+  const next = nextAttemptMs(transfers.list(), rest);
   const again = Math.min(next ?? Infinity, homeless.length > 0 ? HOMELESS_AGAIN_MS : Infinity);
   return again === Infinity ? undefined : { againAfterMs: again };
 }

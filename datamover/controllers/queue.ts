@@ -9,8 +9,8 @@ export interface QueuedTransfer {
   readonly target: string;
   readonly state:
     | { readonly is: 'running'; readonly node: string }
-    /** `nodes`: those whose agents live and reach the storage; one alone for ZFS. `notBefore`: the next attempt. */
-    | { readonly is: 'waiting'; readonly nodes: readonly string[]; readonly notBefore?: number };
+    /** `nodes`: those whose agents live and reach the storage; one alone for ZFS. `restsMs`: until its next attempt may begin. */
+    | { readonly is: 'waiting'; readonly nodes: readonly string[]; readonly restsMs?: number };
 }
 
 export interface QueueLimits {
@@ -29,12 +29,12 @@ export interface Assignment {
  * Who goes next, and where (rule K-16): as many as the limits leave room for. Namespaces take turns, the one with the least
  * running first; within one the oldest goes first. A transfer that has no room does not hold up those behind it.
  */
-export function assign(transfers: readonly QueuedTransfer[], limits: QueueLimits, now: number): Assignment[] {
+export function assign(transfers: readonly QueuedTransfer[], limits: QueueLimits): Assignment[] {
   const load = new Load(limits);
   for (const transfer of transfers) {
     if (transfer.state.is === 'running') load.take(transfer, transfer.state.node);
   }
-  const waiting = transfers.filter(({ state }) => state.is === 'waiting' && (state.notBefore ?? 0) <= now);
+  const waiting = transfers.filter(({ state }) => state.is === 'waiting' && (state.restsMs ?? 0) <= 0);
   const assignments: Assignment[] = [];
   for (;;) {
     const next = waiting

@@ -11,7 +11,7 @@ import { until } from '../kubernetes/testing/waiting.ts';
 import { runOnRepository } from './repository/opening.ts';
 import { ControllerBench, PASSWORD, SECRET, VELERO } from './testing/bench.ts';
 
-describePeers([...KUBERNETES_PEERS, 'snapshot-controller'], 'K-35: a SnapshotDeleteRequest', () => {
+describePeers([...KUBERNETES_PEERS, 'snapshot-controller', 'helm'], 'K-35: a SnapshotDeleteRequest', () => {
   let bench: ControllerBench;
   let snapshotID: string;
 

@@ -10,6 +10,7 @@ import type { EventRecorder } from '../kubernetes/events.ts';
 import type { Stored } from '../kubernetes/object.ts';
 import { resourceOf } from '../kubernetes/resource.ts';
 import type { Reconciled } from '../kubernetes/workqueue.ts';
+import type { Ages } from './ages.ts';
 import { explainFailure, TransferFailure } from './failure.ts';
 import { findRepository } from './repository/access.ts';
 import { runOnRepository } from './repository/opening.ts';
@@ -29,8 +30,12 @@ export type DeletionStep =
   /** The request itself goes. */
   | { readonly do: 'remove' };
 
-/** What a request needs next (K-35). */
-export function planDeletion(status: SnapshotDeleteRequestStatus | undefined, now: number): DeletionStep {
+/** What a request needs next (K-35). `now` decides only when one that is done goes; `restsMs`: until its next attempt. */
+export function planDeletion(
+  status: SnapshotDeleteRequestStatus | undefined,
+  now: number,
+  restsMs: number,
+): DeletionStep {
   switch (status?.phase) {
     case 'Failed':
       return { do: 'leave' };
@@ -39,10 +44,8 @@ export function planDeletion(status: SnapshotDeleteRequestStatus | undefined, no
       return left > 0 ? { do: 'wait', ms: left } : { do: 'remove' };
     }
     case 'InProgress':
-    case undefined: {
-      const left = (Date.parse(status?.nextAttemptTimestamp ?? '') || 0) - now;
-      return left > 0 ? { do: 'wait', ms: left } : { do: 'run' };
-    }
+    case undefined:
+      return restsMs > 0 ? { do: 'wait', ms: restsMs } : { do: 'run' };
   }
 }
 
@@ -50,16 +53,18 @@ export function planDeletion(status: SnapshotDeleteRequestStatus | undefined, no
 export class SnapshotDeletion {
   readonly #site: Site;
   readonly #events: EventRecorder;
+  readonly #ages: Ages;
 
-  constructor(site: Site, events: EventRecorder) {
+  constructor(site: Site, events: EventRecorder, ages: Ages) {
     this.#site = site;
     this.#events = events;
+    this.#ages = ages;
   }
 
   async reconcile(request: Request, signal: AbortSignal): Promise<Reconciled> {
     const requests = this.#site.client.of(resourceOf(snapshotDeleteRequest));
     const { namespace, name, uid } = request.metadata;
-    const step = planDeletion(request.status, Date.now());
+    const step = planDeletion(request.status, Date.now(), this.#restOf(request));
     switch (step.do) {
       case 'leave':
         return undefined;
@@ -71,6 +76,14 @@ export class SnapshotDeletion {
       case 'run':
         return this.#run(request, signal);
     }
+  }
+
+  /** By our own steady clock (K-19). */
+  #restOf({ metadata: { uid }, status }: Request): number {
+    const next = status?.nextAttemptTimestamp;
+    if (next === undefined) return 0;
+    const wait = retryDelayMs(status?.attempts ?? 1, this.#site.settings.retryBackoff);
+    return wait - this.#ages.of(uid, 'next attempt', next);
   }
 
   async #run(request: Request, signal: AbortSignal): Promise<Reconciled> {

@@ -6,6 +6,7 @@ import type { Stored } from '../kubernetes/object.ts';
 import { LeaseObserver, type Lease } from '../kubernetes/lease.ts';
 import { CLAIMS } from '../kubernetes/storage-resources.ts';
 import { orMissing } from '../kubernetes/api-error.ts';
+import type { Ages } from './ages.ts';
 import { agentOf, type LiveAgent } from './assignment.ts';
 import { chooseMover, type MoverChoice } from '../../api/mover-class.ts';
 import { orphanedBecause } from './owner.ts';
@@ -20,22 +21,16 @@ export interface SurroundingsParts {
   /** Of the mover's namespace. */
   readonly leases: Informer<Lease>;
   readonly classes: Informer<DataMoverClass>;
+  readonly ages: Ages;
   /** Told when an object is another mover's. */
   readonly onOthers: (object: TransferObject, because: string) => void;
 }
 
 /** Since when something has been as it is, by this machine's steady clock. */
-interface Mark {
-  readonly as: string;
-  readonly at: number;
-}
-
 /** What plans need to know beside the object. Times are counted from when this process saw it: clocks of others are not asked. */
 export class SurroundingsLook {
   readonly #parts: SurroundingsParts;
   readonly #observer = new LeaseObserver();
-  readonly #unheld = new Map<string, Mark>();
-  readonly #progress = new Map<string, Mark>();
 
   constructor(parts: SurroundingsParts) {
     this.#parts = parts;
@@ -56,20 +51,15 @@ export class SurroundingsLook {
     const claimed = (status?.claimedBy ?? '') !== '';
     const lease = this.#leaseOf(object);
     const unheld = claimed && lease !== 'held';
-    const since = (marks: Map<string, Mark>, as: string): number => {
-      const known = marks.get(uid);
-      const mark = known?.as === as ? known : { as, at: performance.now() };
-      marks.set(uid, mark);
-      return performance.now() - mark.at;
-    };
-    if (!unheld) this.#unheld.delete(uid);
-    if (!claimed) this.#progress.delete(uid);
+    const { ages } = this.#parts;
+    if (!unheld) ages.end(uid, 'unheld');
+    if (!claimed) ages.end(uid, 'progress');
     return {
       ours: status?.phase !== undefined || (await this.#isOurs(object)),
       orphaned: await orphanedBecause(this.#parts.client, object),
       lease,
-      unheldForMs: unheld ? since(this.#unheld, status?.claimedBy ?? '') : 0,
-      stillForMs: claimed ? since(this.#progress, `${status?.claimedBy ?? ''} ${movesOf(status)}`) : 0,
+      unheldForMs: unheld ? ages.of(uid, 'unheld', status?.claimedBy ?? '') : 0,
+      stillForMs: claimed ? ages.of(uid, 'progress', `${status?.claimedBy ?? ''} ${movesOf(status)}`) : 0,
       agentAlive: this.agents().some(({ node }) => node === status?.node),
     };
   }
@@ -81,8 +71,7 @@ export class SurroundingsLook {
 
   /** The object is no more. */
   forget(object: TransferObject): void {
-    this.#unheld.delete(object.metadata.uid);
-    this.#progress.delete(object.metadata.uid);
+    this.#parts.ages.forget(object.metadata.uid);
     this.#observer.forget(
       this.#parts.site.settings.namespace,
       LEASE_NAMES.transfer(transferIdOfObject(object)),

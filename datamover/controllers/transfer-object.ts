@@ -6,6 +6,7 @@ import type { TransferStorage } from '../../api/transfer.ts';
 import { findCondition, withCondition, type Condition } from '../kubernetes/conditions.ts';
 import type { Applied, KindClient } from '../kubernetes/client.ts';
 import type { KubernetesObject, Stored } from '../kubernetes/object.ts';
+import type { Ages } from './ages.ts';
 import { LONGEST_MESSAGE } from './failure.ts';
 import type { ConditionView, TransferView } from './transfer-plan.ts';
 
@@ -105,20 +106,21 @@ export async function writeStatus<T extends TransferKind>(
   return client.apply(applied as Applied<T>, { subresource: 'status' });
 }
 
-/** The object as plans see it. */
-export function viewOf(object: TransferObject, now: number): TransferView {
+/** The object as plans see it. How long something has been so is counted from when this process saw it first (K-19). */
+export function viewOf(object: TransferObject, ages: Ages): TransferView {
   const { metadata, spec, status } = object;
+  const { uid, deletionTimestamp } = metadata;
   const condition = (type: string): ConditionView | undefined => {
     const found = findCondition(status?.conditions, type);
     if (found === undefined) return undefined;
     const { reason, message, lastTransitionTime } = found;
-    return { status: found.status, reason, message, forMs: since(lastTransitionTime, now) };
+    const forMs = ages.of(uid, type, `${found.status} ${lastTransitionTime}`);
+    return { status: found.status, reason, message, forMs };
   };
   return {
     phase: status?.phase,
     batchingStatus: status?.batchingStatus,
-    deletedForMs:
-      metadata.deletionTimestamp === undefined ? undefined : since(metadata.deletionTimestamp, now),
+    deletedForMs: deletionTimestamp === undefined ? undefined : ages.of(uid, 'deletion', deletionTimestamp),
     hasFinalizer: metadata.finalizers?.includes(FINALIZER) === true,
     cancel: spec.cancel === true,
     claimed: (status?.claimedBy ?? '') !== '',
@@ -128,11 +130,6 @@ export function viewOf(object: TransferObject, now: number): TransferView {
     transferred: condition('Transferred'),
     cleanedUp: condition('CleanedUp'),
   };
-}
-
-/** Clocks of the API server and of this machine may differ a little: nothing is from the future. */
-function since(timestamp: string, now: number): number {
-  return Math.max(0, now - Date.parse(timestamp));
 }
 
 /** RFC 3339 to the second, as metav1.Time. */

@@ -13,6 +13,7 @@ import type { EventRecorder } from '../kubernetes/events.ts';
 import { LEASES } from '../kubernetes/lease.ts';
 import type { Stored } from '../kubernetes/object.ts';
 import type { Reconciled } from '../kubernetes/workqueue.ts';
+import type { Ages } from './ages.ts';
 import { explainFailure, TransferFailure } from './failure.ts';
 import { isWaiting, type TransferFlow } from './flow.ts';
 import type { Log } from './log.ts';
@@ -43,6 +44,7 @@ export interface ReconcilerParts<T extends TransferKind> {
   readonly repositories: RepositoryMaker;
   readonly events: EventRecorder;
   readonly log: Log;
+  readonly ages: Ages;
   /** Looks at what plans are made of beside the object itself. */
   readonly lookAround: (object: Stored<T>) => Promise<Surroundings>;
   /** Told of every object that a write gave back. */
@@ -63,7 +65,7 @@ export class TransferReconciler<T extends TransferKind> {
 
   async reconcile(object: Stored<T>, signal: AbortSignal): Promise<Reconciled> {
     const around = await this.#parts.lookAround(object);
-    const step = planTransfer(viewOf(object, Date.now()), around, this.#parts.site.settings);
+    const step = planTransfer(viewOf(object, this.#parts.ages), around, this.#parts.site.settings);
     if (step.do !== 'leave' && step.do !== 'wait') this.#log(object, { step: step.do }, 'next step');
     return this.#execute(object, step, signal);
   }
@@ -213,7 +215,7 @@ export class TransferReconciler<T extends TransferKind> {
       const answer = await this.#parts.flow.finish(object);
       if (isWaiting(answer)) {
         const message = this.#sentence(object, answer.because);
-        const since = viewOf(object, Date.now()).transferred?.forMs ?? 0;
+        const since = viewOf(object, this.#parts.ages).transferred?.forMs ?? 0;
         if (since >= this.#parts.site.settings.volumeTimeout)
           return await this.#end(object, 'Failed', REASONS.timedOut, message);
         await this.#write(object, { message }, []);

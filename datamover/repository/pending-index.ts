@@ -11,7 +11,7 @@ export class PendingIndex {
   readonly #save: Write;
   #packs: Pack[] = [];
   #blobs = 0;
-  #writtenAt = Date.now();
+  #writtenAt = performance.now();
   #writing: Promise<void> = Promise.resolve();
 
   /** `save` writes index files for packs. */
@@ -23,7 +23,7 @@ export class PendingIndex {
   async add(pack: Pack): Promise<void> {
     this.#packs.push(pack);
     this.#blobs += pack.blobs.length;
-    const due = Date.now() - this.#writtenAt > INDEX_EVERY_MS;
+    const due = performance.now() - this.#writtenAt > INDEX_EVERY_MS;
     if (due || this.#blobs >= BLOBS_PER_INDEX_FILE) await this.write();
   }
 
@@ -39,7 +39,7 @@ export class PendingIndex {
     if (packs.length === 0) return;
     this.#packs = [];
     this.#blobs = 0;
-    this.#writtenAt = Date.now();
+    this.#writtenAt = performance.now();
     try {
       await this.#save(packs, signal);
     } catch (error) {

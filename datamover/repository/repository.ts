@@ -323,8 +323,8 @@ export class Repository {
     signal?: AbortSignal,
   ): Promise<BlobLocation> {
     let unreadable = '';
-    if (Date.now() - this.#lookedAgainAt > LOOK_AGAIN_AFTER_MS) {
-      this.#lookedAgainAt = Date.now();
+    if (performance.now() - this.#lookedAgainAt > LOOK_AGAIN_AFTER_MS) {
+      this.#lookedAgainAt = performance.now();
       await this.relist(['index'], signal);
       const onProblem = (problem: DatamoverError): void =>
         void (unreadable = `, and one cannot be read: ${problem.message}`);

@@ -50,7 +50,8 @@ export class StoreFailure extends DatamoverError {
     super({
       ...details,
       kind: details.kind ?? kindOf(details.reason),
-      retryable: PASSING.has(details.reason),
+      // Not for the next second, but for whoever tries again in a while: clocks are set.
+      retryable: PASSING.has(details.reason) || details.code === 'RequestTimeTooSkewed',
     });
     this.reason = details.reason;
     this.code = details.code;

@@ -1,5 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { transferIdOf } from '../../api/derived-names.ts';
+import { LEASES } from '../../api/names.ts';
 import type { RunningAgent } from '../../datamover/agent/testing/site.ts';
 import type { Backup } from '../../datamover/agent/transfer.ts';
 import { until } from '../../datamover/kubernetes/testing/waiting.ts';
@@ -23,6 +25,8 @@ const remove =
       ...(namespaced ? [`--namespace=${where.namespace}`] : []),
     ]);
   };
+
+const HOUR_MS = 3_600_000;
 
 /** What happens while its child runs, and must not change what comes of it. */
 const SURVIVED: readonly (readonly [string, Fault])[] = [
@@ -62,6 +66,25 @@ const SURVIVED: readonly (readonly [string, Fault])[] = [
   ],
   ["the user's password is changed", ({ site }) => site.makeSecret('one', 'another password')],
   [
+    'K-19: the clocks of controllers and agent jump an hour forwards, then to an hour before',
+    async ({ site, backup }) => {
+      const leader = await site.leader();
+      for (const aheadMs of [HOUR_MS, -HOUR_MS]) {
+        await site.setClocks(aheadMs);
+        // Both leases are renewed, and the transfer is looked at, by the new clock.
+        for (const lease of [
+          LEASES.controller,
+          LEASES.transfer(transferIdOf('VolumeSnapshotBackup', backup.metadata.uid)),
+        ])
+          await until(
+            async () => Math.abs((await site.renewal(lease)) - Date.now() - aheadMs) < HOUR_MS / 2,
+            () => `${lease} to be renewed by the clock that jumped`,
+          );
+        expect(await site.leader()).toBe(leader);
+      }
+    },
+  ],
+  [
     'the leading controller is killed: the one that stood by goes on',
     async ({ site }) => {
       const first = await site.leader();
@@ -86,12 +109,13 @@ describePeers(
       site = await FleetSite.create();
       await site.startController('first');
       await site.startController('second');
-      const options = { drivers: ['zfs' as const], command: FleetSite.CHILD, leaseSeconds: 60 };
-      agent = await site.agents.agent('n1', options);
+      const options = { drivers: ['zfs' as const], command: FleetSite.CHILD, leaseSeconds: 30 };
+      agent = await site.agents.agent('n1', options, site.clockEnvironment);
     }, 240_000);
     beforeEach(async () => {
       await site.makeSecret('one', 'a password');
       for (const controller of site.controllers.values()) await controller.start();
+      await site.setClocks(0);
     });
     afterAll(async () => site.remove(), 60_000);
 

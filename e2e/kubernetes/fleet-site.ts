@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LEASES as LEASE_NAMES } from '../../api/names.ts';
@@ -8,6 +8,7 @@ import { DOUBLE_CRDS, DOUBLE_CRD_NAMES } from '../../datamover/controllers/testi
 import { LEASES } from '../../datamover/kubernetes/lease.ts';
 import { answers } from '../servers/daemon.ts';
 import type { OwnCluster } from '../servers/kubernetes.ts';
+import { makeAccounts } from '../servers/mover.ts';
 import { freePorts } from '../servers/ports.ts';
 import { startRestartable, type Restartable } from '../servers/restartable.ts';
 
@@ -15,6 +16,7 @@ export const VELERO = 'velero';
 const OPENEBS = 'openebs';
 /** Secrets; the repositories of each lie in a folder of its name. */
 export const TARGETS = ['one', 'two'] as const;
+const CLOCK_DOUBLE = new URL('wall-clock-double.js', import.meta.url).href;
 const COMMAND = fileURLToPath(new URL('../../../bin/datamover', import.meta.url));
 
 export interface CrowdPlace {
@@ -29,11 +31,17 @@ export class FleetSite {
     new URL('../../datamover/agent/testing/child-double.js', import.meta.url),
   );
   readonly agents: AgentSite;
+  /** What the clocks of its processes are ahead of the machine's, in milliseconds; see `setClocks`. */
+  readonly #clock: string;
+  /** With the chart's rights and no others. */
+  readonly #account: string;
   readonly controllers = new Map<string, Restartable>();
   readonly #addresses = new Map<string, string>();
 
-  private constructor(agents: AgentSite) {
+  private constructor(agents: AgentSite, account: string) {
     this.agents = agents;
+    this.#account = account;
+    this.#clock = join(agents.folder, 'clock');
   }
 
   static async create(): Promise<FleetSite> {
@@ -43,7 +51,11 @@ export class FleetSite {
     await cluster.apply(...DOUBLE_CRDS);
     await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', ...DOUBLE_CRD_NAMES]);
     for (const name of [VELERO, OPENEBS]) await cluster.kubectl(['create', 'namespace', name]);
-    const site = new FleetSite(agents);
+    const accounts = await makeAccounts(agents.mover, {
+      ...{ cluster, veleroNamespace: VELERO, zfsNamespace: OPENEBS },
+    });
+    const site = new FleetSite(agents, accounts.controller);
+    await site.setClocks(0);
     for (const name of TARGETS) {
       await mkdir(join(folder, name));
       await site.makeSecret(name, 'a password');
@@ -68,10 +80,10 @@ export class FleetSite {
     const controller = await startRestartable({
       file: COMMAND,
       args: [
-        ...['controller', '--namespace', this.agents.mover, '--kubeconfig', this.cluster.kubeconfig],
+        ...['controller', '--namespace', this.agents.mover, '--kubeconfig', this.#account],
         ...['--http-address', address, '--protected-namespaces', VELERO, '--log-level', 'warn', ...args],
       ],
-      env: { KUBERNETES_SERVICE_HOST: undefined, POD_NAME: pod },
+      env: { KUBERNETES_SERVICE_HOST: undefined, POD_NAME: pod, ...this.clockEnvironment },
       ...{ logsToStderr: true, patience: 180_000, ready: () => answers(`http://${address}/readyz`) },
     });
     this.controllers.set(pod, controller);
@@ -79,8 +91,24 @@ export class FleetSite {
     return controller;
   }
 
+  /** For processes whose clock is to jump; controllers have it. */
+  get clockEnvironment(): Readonly<Record<string, string>> {
+    return { NODE_OPTIONS: `--import=${CLOCK_DOUBLE}`, WALL_CLOCK_DOUBLE: this.#clock };
+  }
+
+  /** Sets their clocks so much ahead of the machine's, or behind it. */
+  async setClocks(aheadMs: number): Promise<void> {
+    await writeFile(this.#clock, String(aheadMs));
+  }
+
   async isReady(pod: string): Promise<boolean> {
     return answers(`http://${this.#addresses.get(pod) ?? ''}/readyz`);
+  }
+
+  /** When a lease was last renewed, as its holder's clock says. */
+  async renewal(name: string): Promise<number> {
+    const lease = await this.agents.controller.of(LEASES).get(this.agents.mover, name);
+    return Date.parse(lease.spec?.renewTime ?? '');
   }
 
   /** The pod whose controller leads; empty when none does. */

@@ -1,322 +1,239 @@
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
-import { rm } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { crdFiles } from '../../api/crd-files.ts';
 import { snapshotDeleteRequestName } from '../../api/derived-names.ts';
 import { parseSnapshotReference } from '../../api/snapshot-reference.ts';
 import { DOUBLE_CRDS, DOUBLE_CRD_NAMES } from '../../datamover/controllers/testing/double-kinds.ts';
 import { run } from '../../datamover/process/spawn.ts';
-import { KINDS } from '../../api/kinds.ts';
-import { until } from '../../datamover/kubernetes/testing/waiting.ts';
 import { startCeph, type CephCluster } from '../servers/ceph.ts';
-import { boundVolume, claim, readySnapshot, snapshotOf } from '../servers/claims.ts';
+import { boundVolume, claim, readySnapshot } from '../servers/claims.ts';
 import { describePeers } from '../servers/describe-peers.ts';
-import { makeAccounts, MOVER_PEERS, type Accounts } from '../servers/mover.ts';
-import { freePorts } from '../servers/ports.ts';
+import { startOwnMinio, type OwnMinio } from '../servers/minio.ts';
+import { MOVER_PEERS, startMover, type Mover } from '../servers/mover.ts';
 import { addRbdStorage, type RbdStorage } from '../servers/rbd-storage.ts';
-import { startRestartable, type Restartable } from '../servers/restartable.ts';
-import { scratchDirectory } from '../servers/scratch.ts';
+import { makeBucket, s3Environment } from '../servers/s3-server.ts';
 import {
   NODES,
   RBD_STORAGE_PEERS,
   startStorageCluster,
   type StorageCluster,
 } from '../servers/storage-cluster.ts';
+import { Transfers, VELERO } from './transfers.ts';
 
-const MOVER = 'datamover-system';
-const VELERO = 'velero';
-const PASSWORD = 'a password';
-const PEERS = [...RBD_STORAGE_PEERS, ...MOVER_PEERS];
 const COMMAND = new URL('../../datamover/cli/main.js', import.meta.url).pathname;
-
-interface Ended {
-  readonly metadata: { readonly finalizers?: readonly string[] };
-  readonly status?: {
-    readonly phase?: string;
-    readonly message?: string;
-    readonly snapshotID?: string;
-    readonly resticrepository?: string;
-    readonly snapshotHandle?: string;
-    readonly volumeSnapshotContentName?: string;
-    readonly volumeName?: string;
-    readonly sourcePVCData?: { readonly name: string; readonly size: string };
-  };
-}
+const PEERS = [...RBD_STORAGE_PEERS, ...MOVER_PEERS, 'minio'] as const;
+const TARGET = { backupTarget: 'bucket' };
+const MEBIBYTE = 2 ** 20;
+/** How long MinIO is away. */
+const OUTAGE_MS = 60_000;
 
 describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and agent', () => {
   let ceph: CephCluster;
   let cluster: StorageCluster;
+  let s3: OwnMinio;
+  let bucket: string;
   let rbd: RbdStorage;
-  let home: string;
+  let mover: Mover;
   let shop: string;
+  let transfers: Transfers;
   let digest: string;
-  let accounts: Accounts;
-  const parts: Restartable[] = [];
 
   beforeAll(async () => {
-    [ceph, cluster, home] = await Promise.all([
-      startCeph(),
-      startStorageCluster(),
-      scratchDirectory('round-trip'),
-    ]);
+    [ceph, cluster, s3] = await Promise.all([startCeph(), startStorageCluster(), startOwnMinio()]);
     rbd = await addRbdStorage(cluster, ceph);
-    await cluster.apply(...crdFiles().values(), ...DOUBLE_CRDS);
-    const crds = KINDS.map(({ plural, group }) => `crd/${plural}.${group}`);
-    await cluster.kubectl([
-      'wait',
-      '--for=condition=Established',
-      '--timeout=60s',
-      ...crds,
-      ...DOUBLE_CRD_NAMES,
-    ]);
-    for (const name of [MOVER, VELERO]) await cluster.kubectl(['create', 'namespace', name]);
+    await cluster.apply(...DOUBLE_CRDS);
+    await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', ...DOUBLE_CRD_NAMES]);
+    await cluster.kubectl(['create', 'namespace', VELERO]);
     shop = await cluster.makeNamespace();
-    for (const name of ['restic', 'default-volsync-restic']) {
-      await cluster.apply({
-        ...{ apiVersion: 'v1', kind: 'Secret', metadata: { namespace: VELERO, name } },
-        stringData: { RESTIC_REPOSITORY: join(home, 'repository'), RESTIC_PASSWORD: PASSWORD },
-      });
-    }
-    accounts = await makeAccounts(MOVER, { cluster, veleroNamespace: VELERO, cephCsiConfig: rbd.configMap });
-    await begin(
-      'controller',
-      '--protected-namespaces',
-      VELERO,
-      '--velero-namespace',
-      VELERO,
-      '--ceph-csi-config',
-      rbd.configMap,
-    );
-    await begin(
-      'agent',
-      '--node',
-      NODES[0],
-      '--pod',
-      'agent-a',
-      '--drivers',
-      'rbd',
-      '--scratch',
-      join(home, 'agent'),
-    );
+    transfers = new Transfers(cluster, shop, rbd.snapshotClass);
+    mover = await startMover({
+      ...{ cluster, veleroNamespace: VELERO, cephCsiConfig: rbd.configMap },
+      agents: [{ node: NODES[0], drivers: 'rbd' }],
+      args: ['--mapping', 'mapping'],
+    });
+    bucket = `s3:${s3.endpoint}/${await makeBucket(s3)}`;
+    const keys = { AWS_ACCESS_KEY_ID: s3.accessKey, AWS_SECRET_ACCESS_KEY: s3.secretKey };
+    const repository = { RESTIC_REPOSITORY: `${bucket}/volumes`, RESTIC_PASSWORD: mover.password };
+    await makeSecret('restic', { ...repository, ...keys });
+    await makeSecret('default-volsync-restic', { ...repository, ...keys });
+    await makeSecret('keys', keys);
+    await makeSecret('password', { RESTIC_PASSWORD: mover.password });
+    await setTarget();
   }, 300_000);
   afterAll(async () => {
-    for (const part of parts) await part.kill();
+    await mover.stop();
     await rbd.stop();
     await cluster.stop();
     await ceph.stop();
-    await rm(home, { recursive: true, force: true });
+    await s3.stop();
   }, 120_000);
 
-  async function begin(verb: 'controller' | 'agent', ...more: string[]): Promise<void> {
-    const port = await freePorts(1);
-    const args = [
-      '--namespace',
-      MOVER,
-      '--kubeconfig',
-      accounts[verb],
-      '--http-address',
-      `127.0.0.1:${port}`,
-    ];
-    const ready = async (): Promise<boolean> => (await fetch(`http://127.0.0.1:${port}/readyz`)).ok;
-    parts.push(
-      await startRestartable({ file: process.execPath, args: [COMMAND, verb, ...args, ...more], ready }),
-    );
-  }
+  const makeSecret = (name: string, stringData: object): Promise<void> =>
+    cluster.apply({ apiVersion: 'v1', kind: 'Secret', metadata: { namespace: VELERO, name }, stringData });
 
-  async function ended(kind: 'vsb' | 'vsr', name: string): Promise<Ended> {
-    let object: Ended = { metadata: {} };
-    await until(
-      async () => {
-        const text = await cluster.kubectl(['get', kind, name, '--namespace', shop, '--output=json']);
-        object = JSON.parse(text) as Ended;
-        const final = ['Completed', 'Failed', 'Canceled'].includes(object.status?.phase ?? '');
-        return final && object.metadata.finalizers === undefined;
+  /** The BackupTarget, with limits or without. */
+  const setTarget = (limits?: object): Promise<void> =>
+    cluster.apply({
+      ...{ apiVersion: 'datamover.io/v1alpha1', kind: 'BackupTarget' },
+      metadata: { namespace: VELERO, name: TARGET.backupTarget },
+      spec: {
+        ...{ location: `${bucket}/target`, region: s3.region, scope: 'Volume' },
+        ...{ credentialsSecretRef: { name: 'keys' }, passwordSecretRef: { name: 'password' } },
+        ...(limits === undefined ? {} : { limits }),
       },
-      () => JSON.stringify(object.status),
-      300_000,
-    );
-    return object;
-  }
+    });
 
-  const transfer = (kind: string, name: string, spec: object): object => ({
-    apiVersion: 'datamover.oadp.openshift.io/v1alpha1',
-    ...{ kind, metadata: { name, namespace: shop } },
-    spec: { protectedNamespace: VELERO, resticSecretRef: { name: 'restic' }, ...spec },
-  });
-
-  const backup = async (): Promise<object> => {
-    const { status } = await ended('vsb', 'first');
-    const { name, size } = status?.sourcePVCData ?? {};
-    const { snapshotID, resticrepository } = status ?? {};
-    const sourcePVCData = { name, size, storageClassName: rbd.storageClass };
-    return { snapshotID, resticrepository, sourcePVCData, volumeSnapshotClassName: rbd.snapshotClass };
-  };
+  const make = (name: string, storageClass: string, size = '16Mi', namespace = shop): Promise<void> =>
+    cluster.apply(claim({ namespace, name, storageClass, size }));
 
   test('a snapshot becomes a backup', async () => {
-    await cluster.apply(claim({ namespace: shop, name: 'db', storageClass: rbd.storageClass, size: '16Mi' }));
+    await make('db', rbd.storageClass);
     await rbd.write(shop, 'db', 4096, randomBytes(5_000_000));
     digest = await rbd.digest(shop, 'db');
-    await cluster.apply(
-      snapshotOf({ namespace: shop, name: 'first', claim: 'db', snapshotClass: rbd.snapshotClass }),
-    );
-    await readySnapshot(cluster, shop, 'first');
-    const content = await cluster.kubectl([
-      ...['get', 'volumesnapshot', 'first', '--namespace', shop],
-      '--output=jsonpath={.status.boundVolumeSnapshotContentName}',
-    ]);
-    await cluster.apply(
-      transfer('VolumeSnapshotBackup', 'first', { volumeSnapshotContent: { name: content } }),
-    );
-    const { status } = await ended('vsb', 'first');
-    expect(status).toMatchObject({ phase: 'Completed', resticrepository: join(home, 'repository', shop) });
-    expect(status?.snapshotID).toMatch(/^[0-9a-f]{64}$/);
+    const status = await transfers.backUp('first', 'db');
+    expect(status).toMatchObject({ phase: 'Completed', resticrepository: `${bucket}/volumes/${shop}` });
+    expect(status.snapshotID).toMatch(/^[0-9a-f]{64}$/);
   }, 400_000);
 
   test('K-34: a claim that waits for its first consumer is filled and bound, once', async () => {
-    const volumeSnapshotMoverBackupRef = await backup();
-    await cluster.apply(
-      claim({ namespace: shop, name: 'again', storageClass: rbd.waitingStorageClass, size: '16Mi' }),
-    );
-    const spec = { volumeSnapshotMoverBackupRef, target: { claimName: 'again' } };
-    await cluster.apply(transfer('VolumeSnapshotRestore', 'one', spec));
-    const { status } = await ended('vsr', 'one');
+    const reference = await transfers.reference('first');
+    await make('again', rbd.waitingStorageClass);
+    const target = { target: { claimName: 'again' } };
+    const status = await transfers.restore('one', reference, target);
     expect(status).toMatchObject({ phase: 'Completed' });
     const volume = await boundVolume(cluster, shop, 'again');
-    expect(status?.volumeName).toBe(volume.metadata.name);
+    expect(status.volumeName).toBe(volume.metadata.name);
     expect(await rbd.digest(shop, 'again')).toBe(digest);
-    await cluster.apply(transfer('VolumeSnapshotRestore', 'two', spec));
-    expect((await ended('vsr', 'two')).status).toMatchObject({
+    expect(await transfers.restore('two', reference, target)).toMatchObject({
       ...{ phase: 'Failed', message: expect.stringContaining('another restore has filled the claim') },
     });
     expect(await names('pvc')).toEqual(['persistentvolumeclaim/again', 'persistentvolumeclaim/db']);
     const policy = await cluster.kubectl([
-      'get',
-      'pv',
-      volume.metadata.name,
-      '--output=jsonpath={.spec.persistentVolumeReclaimPolicy}',
+      ...['get', 'pv', volume.metadata.name, '--output=jsonpath={.spec.persistentVolumeReclaimPolicy}'],
     ]);
     expect(policy).toBe('Delete');
   }, 400_000);
 
+  /** A claim of a snapshot that a restore left, and its digest. */
+  const digestOfHandle = async (snapshotHandle: string | undefined, namespace: string): Promise<string> => {
+    const [api, name] = [{ apiVersion: 'snapshot.storage.k8s.io/v1' }, `restored-${namespace}`];
+    const volumeSnapshotClassName = rbd.snapshotClass;
+    await cluster.apply(
+      {
+        ...{ ...api, kind: 'VolumeSnapshotContent', metadata: { name } },
+        spec: {
+          ...{ driver: rbd.driver, deletionPolicy: 'Delete', volumeSnapshotClassName },
+          ...{ source: { snapshotHandle }, volumeSnapshotRef: { namespace, name } },
+        },
+      },
+      {
+        ...{ ...api, kind: 'VolumeSnapshot', metadata: { name, namespace } },
+        spec: { source: { volumeSnapshotContentName: name }, volumeSnapshotClassName },
+      },
+    );
+    await readySnapshot(cluster, namespace, name);
+    const storageClass = rbd.storageClass;
+    await cluster.apply(claim({ namespace, name: 'third', storageClass, size: '16Mi', snapshot: name }));
+    await boundVolume(cluster, namespace, 'third');
+    return rbd.digest(namespace, 'third');
+  };
+
   test("OADP's way: a snapshot of the restored volume, from which a claim is made", async () => {
-    const volumeSnapshotMoverBackupRef = await backup();
-    await cluster.apply(transfer('VolumeSnapshotRestore', 'three', { volumeSnapshotMoverBackupRef }));
-    const { status } = await ended('vsr', 'three');
+    const status = await transfers.restore('three', await transfers.reference('first'));
     expect(status).toMatchObject({ phase: 'Completed' });
-    expect(status?.snapshotHandle).toMatch(/^0001-0009-rook-ceph-/);
+    expect(status.snapshotHandle).toMatch(/^0001-0009-rook-ceph-/);
     expect(await names('volumesnapshot')).toEqual(['volumesnapshot.snapshot.storage.k8s.io/first']);
     expect(await names('pvc')).not.toContain('restore');
-    const kind = { apiVersion: 'snapshot.storage.k8s.io/v1' };
-    await cluster.apply(
-      {
-        ...{ ...kind, kind: 'VolumeSnapshotContent', metadata: { name: 'restored' } },
-        spec: {
-          ...{ driver: rbd.driver, deletionPolicy: 'Delete', volumeSnapshotClassName: rbd.snapshotClass },
-          ...{
-            source: { snapshotHandle: status?.snapshotHandle },
-            volumeSnapshotRef: { namespace: shop, name: 'restored' },
-          },
-        },
-      },
-      {
-        ...{ ...kind, kind: 'VolumeSnapshot', metadata: { name: 'restored', namespace: shop } },
-        spec: {
-          source: { volumeSnapshotContentName: 'restored' },
-          volumeSnapshotClassName: rbd.snapshotClass,
-        },
-      },
-    );
-    await readySnapshot(cluster, shop, 'restored');
-    await cluster.apply(
-      claim({
-        namespace: shop,
-        name: 'third',
-        storageClass: rbd.storageClass,
-        size: '16Mi',
-        snapshot: 'restored',
-      }),
-    );
-    await boundVolume(cluster, shop, 'third');
-    expect(await rbd.digest(shop, 'third')).toBe(digest);
+    expect(await digestOfHandle(status.snapshotHandle, shop)).toBe(digest);
   }, 400_000);
 
   test('TargetTooSmall: a claim that cannot hold the backup is refused, and nothing is made', async () => {
-    const volumeSnapshotMoverBackupRef = await backup();
-    await cluster.apply(
-      claim({ namespace: shop, name: 'small', storageClass: rbd.waitingStorageClass, size: '8Mi' }),
-    );
-    const spec = { volumeSnapshotMoverBackupRef, target: { claimName: 'small' } };
-    await cluster.apply(transfer('VolumeSnapshotRestore', 'four', spec));
-    expect((await ended('vsr', 'four')).status).toMatchObject({
+    await make('small', rbd.waitingStorageClass, '8Mi');
+    const target = { target: { claimName: 'small' } };
+    expect(await transfers.restore('four', await transfers.reference('first'), target)).toMatchObject({
       ...{ phase: 'Failed', message: expect.stringContaining('8Mi is too small for a backup of 16Mi') },
     });
   }, 400_000);
 
-  interface Move {
-    readonly metadata: { readonly finalizers?: readonly string[] };
-    readonly status?: { readonly phase?: string; readonly message?: string; readonly snapshotID?: string };
-  }
+  test('the repository of a BackupTarget: there, and by a mapping into another class and namespace', async () => {
+    const status = await transfers.backUp('kept', 'db', TARGET);
+    expect(status).toMatchObject({ phase: 'Completed', resticrepository: `${bucket}/target/${shop}/db` });
+    const reference = await transfers.reference('kept');
+    // As if it came from a cluster whose class is called otherwise.
+    const sourcePVCData = { ...status.sourcePVCData, storageClassName: 'theirs' };
+    const elsewhere = { opened: TARGET, namespace: await cluster.makeNamespace() };
+    const strange = { ...reference, sourcePVCData };
+    expect(await transfers.restore('unmapped', strange, {}, elsewhere)).toMatchObject({
+      ...{ phase: 'Failed', message: expect.stringContaining('there is no storage class theirs') },
+    });
+    await cluster.apply({
+      ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { namespace: mover.namespace, name: 'mapping' } },
+      data: { 'storageclass.theirs': rbd.waitingStorageClass },
+    });
+    const restored = await transfers.restore('mapped', strange, {}, elsewhere);
+    expect(restored).toMatchObject({ phase: 'Completed' });
+    expect(await digestOfHandle(restored.snapshotHandle, elsewhere.namespace)).toBe(digest);
+  }, 400_000);
 
-  const move = (kind: string, name: string, spec: object): object => ({
-    ...{ apiVersion: 'velero.io/v2alpha1', kind, metadata: { name, namespace: VELERO } },
-    spec: { datamover: 'datamover.io', backupStorageLocation: 'default', operationTimeout: '10m0s', ...spec },
-  });
-
-  async function moved(kind: string, name: string): Promise<Move> {
-    let object: Move = { metadata: {} };
-    await until(
-      async () => {
-        object = JSON.parse(
-          await cluster.kubectl(['get', kind, name, '--namespace', VELERO, '--output=json']),
-        ) as Move;
-        return (
-          ['Completed', 'Failed', 'Canceled'].includes(object.status?.phase ?? '') &&
-          object.metadata.finalizers === undefined
-        );
-      },
-      () => JSON.stringify(object.status),
-      300_000,
-    );
-    return object;
-  }
+  test('MinIO is killed and away for a minute while a backup and a restore run: both complete', async () => {
+    await make('busy', rbd.storageClass);
+    await rbd.write(shop, 'busy', 0, randomBytes(8 * MEBIBYTE));
+    const busy = await rbd.digest(shop, 'busy');
+    const reference = await transfers.reference('kept');
+    await make('back', rbd.waitingStorageClass);
+    // Neither is at its end before MinIO goes.
+    await setTarget({ uploadBytesPerSecond: MEBIBYTE / 4, downloadBytesPerSecond: MEBIBYTE / 4 });
+    await transfers.beginBackup('held', 'busy', TARGET);
+    await transfers.beginRestore('back', reference, { target: { claimName: 'back' } }, { opened: TARGET });
+    for (const [kind, name] of [
+      ['vsb', 'held'],
+      ['vsr', 'back'],
+    ] as const)
+      await transfers.seen(kind, name, ({ progress }) => (progress?.bytesDone ?? 0) > 0);
+    await s3.kill();
+    for (const [kind, name] of [
+      ['vsb', 'held'],
+      ['vsr', 'back'],
+    ] as const)
+      expect((await transfers.get(kind, name)).status).toMatchObject({ phase: 'InProgress' });
+    await delay(OUTAGE_MS);
+    await s3.start();
+    expect(await transfers.ended('vsb', 'held')).toMatchObject({ phase: 'Completed' });
+    expect(await transfers.ended('vsr', 'back')).toMatchObject({ phase: 'Completed' });
+    expect(await rbd.digest(shop, 'back')).toBe(digest);
+    await setTarget();
+    await make('held', rbd.waitingStorageClass);
+    const held = await transfers.reference('held');
+    await transfers.restore('held', held, { target: { claimName: 'held' } }, { opened: TARGET });
+    expect(await rbd.digest(shop, 'held')).toBe(busy);
+  }, 600_000);
 
   const snapshotsIn = async (repository: string): Promise<readonly string[]> => {
-    const env = { RESTIC_REPOSITORY: repository, RESTIC_PASSWORD: PASSWORD };
+    const env = {
+      ...s3Environment(s3),
+      ...{ RESTIC_REPOSITORY: repository, RESTIC_PASSWORD: mover.password },
+    };
     const { stdout } = await run({ file: process.execPath, args: [COMMAND, 'snapshots', '--json'], env });
     return (JSON.parse(stdout) as { id: string }[]).map(({ id }) => id);
   };
 
   test("K-36: Velero's DataUpload, DataDownload, and the deletion of what was moved", async () => {
-    await cluster.apply(
-      snapshotOf({ namespace: shop, name: 'moved', claim: 'db', snapshotClass: rbd.snapshotClass }),
-    );
-    await readySnapshot(cluster, shop, 'moved');
-    const csiSnapshot = {
-      volumeSnapshot: 'moved',
-      storageClass: rbd.storageClass,
-      snapshotClass: rbd.snapshotClass,
-    };
-    await cluster.apply(
-      move('DataUpload', 'up', { snapshotType: 'CSI', csiSnapshot, sourcePVC: 'db', sourceNamespace: shop }),
-      move('DataUpload', 'theirs', {
-        snapshotType: 'CSI',
-        csiSnapshot,
-        sourcePVC: 'db',
-        sourceNamespace: shop,
-        datamover: 'velero',
-      }),
-    );
-    const { status } = await moved('dataupload', 'up');
+    await transfers.shoot('moved', 'db');
+    const { storageClass, snapshotClass } = rbd;
+    const csiSnapshot = { volumeSnapshot: 'moved', storageClass, snapshotClass };
+    const upload = { snapshotType: 'CSI', csiSnapshot, sourcePVC: 'db' };
+    await transfers.makeMove('DataUpload', 'up', upload);
+    await transfers.makeMove('DataUpload', 'theirs', { ...upload, datamover: 'velero' });
+    const status = await transfers.ended('dataupload', 'up', VELERO);
     expect(status).toMatchObject({
       phase: 'Completed',
       progress: { totalBytes: 2 ** 24, bytesDone: 2 ** 24 },
       nodeOS: 'linux',
     });
-    const reference = parseSnapshotReference(status?.snapshotID ?? '');
+    const reference = parseSnapshotReference(status.snapshotID ?? '');
     expect(reference).toMatchObject({
       ...{
-        repository: join(home, 'repository', shop),
+        repository: `${bucket}/volumes/${shop}`,
         protectedNamespace: VELERO,
         sourceNamespace: shop,
         claim: 'db',
@@ -327,40 +244,27 @@ describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and age
     await cluster.kubectl([
       ...['wait', '--for=delete', 'volumesnapshot/moved', '--namespace', shop, '--timeout=120s'],
     ]);
-    expect(await names('vsb')).toEqual(['volumesnapshotbackup.datamover.oadp.openshift.io/first']);
-    expect(
-      await cluster.kubectl([
-        'get',
-        'dataupload',
-        'theirs',
-        '--namespace',
-        VELERO,
-        '--output=jsonpath={.status}',
-      ]),
-    ).toBe('');
-
-    const matchLabels = { 'velero.io/dynamic-pv-restore': 'shop.back.abcde' };
-    const waiting = claim({
-      namespace: shop,
-      name: 'back',
-      storageClass: rbd.storageClass,
-      size: '16Mi',
-    }) as { spec: object };
-    await cluster.apply({ ...waiting, spec: { ...waiting.spec, selector: { matchLabels } } });
-    const targetVolume = { pvc: 'back', pv: '', namespace: shop };
-    await cluster.apply(
-      move('DataDownload', 'down', { targetVolume, snapshotID: status?.snapshotID, sourceNamespace: shop }),
-      move('DataDownload', 'empty', { targetVolume, snapshotID: '', sourceNamespace: shop }),
+    expect(await names('vsb')).toEqual(
+      ['first', 'held', 'kept'].map((name) => `volumesnapshotbackup.datamover.oadp.openshift.io/${name}`),
     );
-    expect((await moved('datadownload', 'empty')).status).toMatchObject({
+    expect((await transfers.get('dataupload', 'theirs', VELERO)).status).toBeUndefined();
+
+    const matchLabels = { 'velero.io/dynamic-pv-restore': 'shop.down.abcde' };
+    const wish = { namespace: shop, name: 'down', storageClass, size: '16Mi' };
+    const waiting = claim(wish) as { spec: object };
+    await cluster.apply({ ...waiting, spec: { ...waiting.spec, selector: { matchLabels } } });
+    const targetVolume = { pvc: 'down', pv: '', namespace: shop };
+    await transfers.makeMove('DataDownload', 'down', { targetVolume, snapshotID: status.snapshotID });
+    await transfers.makeMove('DataDownload', 'empty', { targetVolume, snapshotID: '' });
+    expect(await transfers.ended('datadownload', 'empty', VELERO)).toMatchObject({
       ...{
         phase: 'Failed',
-        message: `restore ${shop}/back: read snapshotID: it is empty: the backup had failed`,
+        message: `restore ${shop}/down: read snapshotID: it is empty: the backup had failed`,
       },
     });
-    expect((await moved('datadownload', 'down')).status).toMatchObject({ phase: 'Completed' });
-    const { metadata } = await boundVolume(cluster, shop, 'back');
-    expect(await rbd.digest(shop, 'back')).toBe(digest);
+    expect(await transfers.ended('datadownload', 'down', VELERO)).toMatchObject({ phase: 'Completed' });
+    const { metadata } = await boundVolume(cluster, shop, 'down');
+    expect(await rbd.digest(shop, 'down')).toBe(digest);
     const label = await cluster.kubectl(['get', 'pv', metadata.name, '--output=jsonpath={.metadata.labels}']);
     expect(JSON.parse(label)).toEqual(matchLabels);
 

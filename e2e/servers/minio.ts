@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../../datamover/process/spawn.ts';
-import { answers, startDaemon } from './daemon.ts';
+import { answers } from './daemon.ts';
 import { requirePeer } from './peers.ts';
 import { freePorts } from './ports.ts';
+import { startRestartable, type Restartable } from './restartable.ts';
 import { scratchDirectory } from './scratch.ts';
 import { sharedServer } from './shared.ts';
 import type { S3Server } from './s3-server.ts';
@@ -22,7 +23,11 @@ export async function startMinio(options: MinioOptions = {}): Promise<S3Server> 
   return shared ?? startOwnMinio(options.tls === true);
 }
 
-async function startOwnMinio(tls: boolean): Promise<S3Server> {
+/** One that may go away and come back: at the same address, with what was stored. */
+export type OwnMinio = S3Server & Pick<Restartable, 'kill' | 'start'>;
+
+/** A server of one's own, which the caller must stop. */
+export async function startOwnMinio(tls = false): Promise<OwnMinio> {
   const minio = requirePeer('minio');
   const home = await scratchDirectory('minio');
   try {
@@ -33,7 +38,7 @@ async function startOwnMinio(tls: boolean): Promise<S3Server> {
     const accessKey = 'datamover-tests';
     const secretKey = randomBytes(20).toString('hex');
     const domain = 'localhost';
-    const daemon = await startDaemon({
+    const daemon = await startRestartable({
       file: minio.file,
       // The console cannot be left out; it gets a port that nobody knows.
       args: [
@@ -61,6 +66,7 @@ async function startOwnMinio(tls: boolean): Promise<S3Server> {
     return {
       ...{ kind: 'minio', endpoint, accessKey, secretKey, region: 'us-east-1', domain },
       ...(caFile === undefined ? {} : { caFile }),
+      ...{ kill: () => daemon.kill(), start: () => daemon.start() },
       async stop() {
         await daemon.stop();
         await rm(home, { recursive: true, force: true });

@@ -45,6 +45,8 @@ export interface Mover {
   readonly controller: Restartable;
   /** By node. */
   readonly agents: ReadonlyMap<string, Restartable>;
+  /** One more, on another node. */
+  addAgent(options: AgentOptions): Promise<void>;
   /** Everything that controller and agents have logged. */
   log(): Promise<string>;
   stop(): Promise<void>;
@@ -113,14 +115,15 @@ export async function startMover(options: MoverOptions): Promise<Mover> {
       ...(options.args ?? []),
     ]);
     const agents = new Map<string, Restartable>();
-    for (const { node, drivers, machine } of options.agents) {
+    const addAgent = async ({ node, drivers, machine }: AgentOptions): Promise<void> => {
       const scratch = join(home, node);
       await mkdir(scratch);
       const flags = ['--node', node, '--pod', `agent-${node}`, '--scratch', scratch, '--drivers', drivers];
       agents.set(node, await begin('agent', flags, machine));
-    }
+    };
+    for (const agent of options.agents) await addAgent(agent);
     return {
-      ...{ namespace: NAMESPACE, password, controller, agents, stop },
+      ...{ namespace: NAMESPACE, password, controller, agents, addAgent, stop },
       log: () => readFile(logFile, 'utf8'),
     };
   } catch (error) {

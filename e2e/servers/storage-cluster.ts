@@ -53,7 +53,8 @@ export async function startStorageCluster(options: StorageClusterOptions = {}): 
   }
 }
 
-function nodeObjects(name: string, zfs: boolean): object[] {
+/** A node, and what runs on it. */
+export function nodeObjects(name: string, zfs: boolean): object[] {
   // zfs-localpv's own label is where its node service runs, and the provisioner goes by it.
   const own = zfs ? { [OPENEBS.nodeId]: name } : {};
   const labels = { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux', ...own };

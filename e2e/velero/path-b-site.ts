@@ -5,14 +5,14 @@ import { pluginExecutable } from '../../plugin/testing/executable.ts';
 import { answers, startDaemon, type Daemon } from '../servers/daemon.ts';
 import { startOwnCluster, type OwnCluster } from '../servers/kubernetes.ts';
 import { startMinio } from '../servers/minio.ts';
-import { installKinds } from '../servers/mover.ts';
+import { installKinds, makeAccounts, MOVER_PEERS } from '../servers/mover.ts';
 import { requirePeer } from '../servers/peers.ts';
 import { freePorts } from '../servers/ports.ts';
 import { startVelero, VELERO_PEERS, type Velero } from '../servers/velero.ts';
 import { DOUBLE_DRIVER, startSnapshotterDouble } from './doubles/csi-snapshotter.ts';
 import { moverDouble, type MoverDouble } from './doubles/mover.ts';
 
-export const PATH_B_PEERS = [...VELERO_PEERS, 'snapshot-controller'] as const;
+export const PATH_B_PEERS = [...VELERO_PEERS, ...MOVER_PEERS, 'snapshot-controller'] as const;
 
 /** A real Velero with our plugin, real API server and snapshot-controller; doubles of the CSI sidecar and of the mover. */
 export interface PathBSite {
@@ -102,7 +102,8 @@ export async function startPathB(): Promise<PathBSite> {
   };
 }
 
-async function startController({ kubeconfig }: OwnCluster, velero: string): Promise<Daemon> {
+async function startController(cluster: OwnCluster, velero: string): Promise<Daemon> {
+  const { controller: kubeconfig } = await makeAccounts(velero, { cluster, veleroNamespace: velero });
   const port = await freePorts(1);
   return startDaemon({
     file: fileURLToPath(new URL('../../../bin/datamover', import.meta.url)),

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 /** How long each "transfer" takes. */
 const TAKES_MS = 150;
 
-const tag = process.argv[process.argv.indexOf('--tag') + 1] ?? '';
+const tag = process.argv[process.argv.indexOf('--once') + 1] ?? '';
 const repository = process.env['RESTIC_REPOSITORY'] ?? '';
 const note = (what: 'begins' | 'ends'): void => appendFileSync(`${repository}.children`, `${tag} ${what}\n`);
 

@@ -95,7 +95,11 @@ export class AgentSite {
   }
 
   /** Starts an agent and waits until it watches. */
-  async agent(node: string, more: Partial<AgentOptions> = {}): Promise<RunningAgent> {
+  async agent(
+    node: string,
+    more: Partial<AgentOptions> = {},
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<RunningAgent> {
     const options = {
       ...{ namespace: this.mover, node, pod: `agent-${node}-${randomUUID().slice(0, 4)}`, drivers: ['file'] },
       ...{ maxTransfers: 2, childMemoryBytes: 2 ** 30, progressIntervalMs: 500, scratch: this.scratch(node) },
@@ -109,7 +113,7 @@ export class AgentSite {
     const script = new URL('./agent-process.js', import.meta.url).pathname;
     const { hostname, port } = new URL(this.cluster.server);
     return this.#start(['--max-semi-space-size=1', script, JSON.stringify(options)], {
-      ...{ KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port },
+      ...{ KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port, ...env },
     });
   }
 

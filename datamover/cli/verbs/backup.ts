@@ -5,6 +5,7 @@ import { adoptOrphans } from '../../repository/orphans.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { planBackup, type BackupRequest } from '../../transfer/backup-plan.ts';
 import { executeBackup } from '../../transfer/backup.ts';
+import { findFinished } from '../../transfer/earlier-attempt.ts';
 import { parseVolumeName, type VolumeName } from '../../transfer/layout.ts';
 import { volumeForms } from '../../volumes/open-driver.ts';
 import { collectTags, parseCount, parseFormat, parseTime } from '../arguments.ts';
@@ -22,6 +23,7 @@ import type { Verb } from '../verb.ts';
 interface BackupOptions extends SourceFlags {
   readonly volume?: VolumeName;
   readonly tag?: readonly string[];
+  readonly once?: string;
   readonly host?: string;
   readonly time?: Date;
   readonly parent?: string;
@@ -74,6 +76,10 @@ export const verb: Verb = {
         parseFormat,
       )
       .option('--tag <tag[,tag...]>', 'add tags (may be repeated)', collectTags)
+      .option(
+        '--once <tag>',
+        'add this tag, unless a backup of the volume has it: then that one is told, and none is made',
+      )
       .option('-H, --host <name>', "the host or cluster (default: this machine's name) [RESTIC_HOST]")
       .option('--time <time>', 'the time of the backup (default: now)', parseTime)
       .option('--parent <snapshot>', 'compare with this backup (default: the last one of the volume)')
@@ -130,12 +136,24 @@ export const verb: Verb = {
                   );
                 }
               }
+              const printed = { volume, dryRun, stats: options.stats === true };
+              const host = options.host ?? hostFrom(env);
+              if (options.once !== undefined && !dryRun) {
+                const attempt = { host, volume: request.volume, tag: options.once };
+                const finished = await findFinished(repository, attempt, signal);
+                if (finished !== undefined) {
+                  // The attempt that made it may have ended before it let go of its source.
+                  if (request.source.kind === 'driver') await cleanUpFirst(output, request.source, signal);
+                  printBackup(output, finished, printed);
+                  return;
+                }
+              }
               const plan = await planBackup(
                 repository,
                 {
                   ...request,
-                  tags: options.tag ?? [],
-                  host: options.host ?? hostFrom(env),
+                  tags: [...(options.tag ?? []), ...(options.once === undefined ? [] : [options.once])],
+                  host,
                   time: options.time ?? new Date(),
                   compression: compressionOf(context),
                   dryRun,
@@ -158,7 +176,7 @@ export const verb: Verb = {
                   onProgress: (progress) => reporter.update((seconds) => status.describe(progress, seconds)),
                 });
                 reporter.stop();
-                printBackup(output, summary, { volume, dryRun, stats: options.stats === true });
+                printBackup(output, summary, printed);
               } finally {
                 reporter.stop();
               }

@@ -7,6 +7,7 @@ import { KINDS } from '../../../api/kinds.ts';
 import { volumeSnapshotBackup, type VolumeSnapshotBackup } from '../../../api/volume-snapshot-backup.ts';
 import { volumeSnapshotRestore, type VolumeSnapshotRestore } from '../../../api/volume-snapshot-restore.ts';
 import { startOwnCluster, type OwnCluster } from '../../../e2e/servers/kubernetes.ts';
+import { makeAccounts } from '../../../e2e/servers/mover.ts';
 import { makeClient, type Client } from '../../kubernetes/client.ts';
 import { loadConfiguration } from '../../kubernetes/configuration.ts';
 import { EVENTS } from '../../kubernetes/events.ts';
@@ -35,6 +36,8 @@ export class ControllerBench {
   readonly log: string[] = [];
   #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
+  /** The kubeconfig of the chart's account for the controller. */
+  #account = '';
   #made = 0;
 
   private constructor(cluster: OwnCluster, folder: string) {
@@ -57,6 +60,8 @@ export class ControllerBench {
       ...DOUBLE_CRD_NAMES,
     ]);
     for (const name of [MOVER, VELERO, OPENEBS]) await cluster.kubectl(['create', 'namespace', name]);
+    const accounts = await makeAccounts(MOVER, { cluster, veleroNamespace: VELERO, zfsNamespace: OPENEBS });
+    bench.#account = accounts.controller;
     await bench.makeSecret(VELERO, SECRET, {
       RESTIC_REPOSITORY: bench.repository,
       RESTIC_PASSWORD: PASSWORD,
@@ -69,8 +74,8 @@ export class ControllerBench {
     return join(this.folder, 'repository');
   }
 
-  clientOf(fieldManager: string): Client {
-    return makeClient(loadConfiguration({ kubeconfig: this.cluster.kubeconfig }), { fieldManager });
+  clientOf(fieldManager: string, kubeconfig = this.cluster.kubeconfig): Client {
+    return makeClient(loadConfiguration({ kubeconfig }), { fieldManager });
   }
 
   /** Starts a controller with short times; one at a time. */
@@ -79,7 +84,7 @@ export class ControllerBench {
     const say = (fields: object, message: string): void =>
       void this.log.push(`${JSON.stringify(fields)} ${message}`);
     this.#running = runController({
-      client: this.clientOf('datamover-controller'),
+      client: this.clientOf('datamover-controller', this.#account),
       settings: {
         ...DEFAULTS,
         ...{

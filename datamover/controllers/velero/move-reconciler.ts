@@ -6,6 +6,7 @@ import type { Client, KindClient } from '../../kubernetes/client.ts';
 import type { Draft, Stored } from '../../kubernetes/object.ts';
 import type { Resource } from '../../kubernetes/resource.ts';
 import type { Reconciled } from '../../kubernetes/workqueue.ts';
+import type { Ages } from '../ages.ts';
 import { LONGEST_MESSAGE } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { setFinalizer, timestampOf, type TransferKind } from '../transfer-object.ts';
@@ -35,6 +36,7 @@ export interface MoveParts<M extends Move, T extends TransferKind> {
   readonly moves: KindClient<M>;
   readonly transfers: Resource<T>;
   readonly flow: MoveFlow<M, T>;
+  readonly ages: Ages;
   readonly log: Log;
 }
 
@@ -50,7 +52,7 @@ export class MoveReconciler<M extends Move, T extends TransferKind> {
   }
 
   async reconcile(seen: Stored<M>): Promise<Reconciled> {
-    const { moves, client, transfers, flow, log } = this.#parts;
+    const { moves, client, transfers, flow, ages, log } = this.#parts;
     // Its status has no subresource and is written by others too: the newest is asked for.
     const move = await orMissing(moves.get(seen.metadata.namespace, seen.metadata.name));
     if (move === undefined) return undefined;
@@ -59,7 +61,7 @@ export class MoveReconciler<M extends Move, T extends TransferKind> {
     const began = !['', 'New', 'Completed', 'Failed', 'Canceled'].includes(move.status?.phase ?? '');
     const draft = transfer === undefined && began ? await flow.draft(move) : undefined;
     const step = planMove(
-      viewOf(move, transfer, draft !== undefined && 'cause' in draft ? draft : undefined),
+      viewOf(move, transfer, draft !== undefined && 'cause' in draft ? draft : undefined, ages),
     );
     if (step.do !== 'leave' && step.do !== 'wait' && step.do !== 'mirror')
       log.info({ object: `${move.metadata.namespace ?? ''}/${move.metadata.name}`, step: step.do }, 'Velero');
@@ -116,6 +118,7 @@ export class MoveReconciler<M extends Move, T extends TransferKind> {
         const { namespace, name } = flow.place(move);
         await orMissing(client.of(transfers).delete(namespace, name));
         await setFinalizer(moves, move, false);
+        this.#parts.ages.forget(move.metadata.uid);
         return undefined;
       }
     }
@@ -169,13 +172,14 @@ function viewOf(
   { metadata, spec, status }: Stored<Move>,
   transfer: Stored<TransferKind> | undefined,
   obstacle: Obstacle | undefined,
+  ages: Ages,
 ): MoveView {
   return {
     phase: status?.phase,
     cancel: spec.cancel === true,
     deleted: metadata.deletionTimestamp !== undefined,
     hasFinalizer: metadata.finalizers?.includes(FINALIZER) === true,
-    acceptedForMs: Math.max(0, Date.now() - (Date.parse(status?.acceptedTimestamp ?? '') || Date.now())),
+    acceptedForMs: ages.of(metadata.uid, 'acceptance', status?.acceptedTimestamp ?? ''),
     timeoutMs: durationMs(spec.operationTimeout, TIMEOUT_MS),
     transfer:
       transfer === undefined
