@@ -101,7 +101,7 @@ describe('stopping', () => {
       '--to',
       `file:${out}`,
       '--limit-download',
-      '512',
+      '64',
     ];
     const running = await bench.start(args, { env: { RESTIC_PROGRESS_FPS: '20' } });
     await said(running.stdout, /"message_type":"status"/);

@@ -4,14 +4,17 @@ import { readFile } from 'node:fs/promises';
 import type { DriverSite, SiteVolume } from '../volumes/driver.suite.ts';
 import { sorted } from '../volumes/testing/printable.ts';
 import { Workbench } from './testing/command.ts';
-import { ended, packBytes, programOf, until } from './testing/processes.ts';
+import { ended, packBytes, programOf, signalWhenSaid, until } from './testing/processes.ts';
 
 const MIB = 1 << 20;
 const PATIENCE = 600_000;
-const BYTES = 32 * MIB;
+const BYTES = 48 * MIB;
 const FEW = 3 * MIB;
-/** More than a pack, so that something is in the repository when a backup is cut off. */
 const DATA = 20 * MIB;
+/** Three packs, of which two are uploaded at once: when the first one is there, the third has hardly begun. */
+const PACKS = 40 * MIB;
+/** KiB a second of what is to be cut off: the data takes minutes, so it cannot be over when the signal comes. */
+const CRAWL = '128';
 
 /** The fields that every summary of a backup from a storage has; the agent's children are read by them (docs/cli.md). */
 export interface BackupRecord {
@@ -165,18 +168,18 @@ export function storageSuite(
     test(
       'a mover that is killed leaves nothing that the next backup does not use or take away',
       async () => {
-        const { volume, name } = await filled(DATA);
+        const { volume, name } = await filled(PACKS);
         const location = await volume.snapshot('one');
         const before = sorted(await site.list());
         const stored = await packBytes(bench.repository);
-        const mover = await bench.start(backupArgs(location, name, '--limit-upload', '8192'));
+        const mover = await bench.start(backupArgs(location, name, '--limit-upload', '4096'));
         await until(async () => (await packBytes(bench.repository)) > stored);
         process.kill(mover.pid, 'SIGKILL');
         await ended(mover);
         const uploaded = (await packBytes(bench.repository)) - stored;
         const again = await backUp(location, name);
         // What it had uploaded is not uploaded again; a pack is a little larger than what it holds.
-        expect(again.data_added).toBeLessThanOrEqual(DATA - 0.98 * uploaded);
+        expect(again.data_added).toBeLessThanOrEqual(PACKS - 0.98 * uploaded);
         await expectLeft(before, volume);
         const target = newTarget();
         await restore(again.snapshot_id, target);
@@ -189,10 +192,10 @@ export function storageSuite(
     testProgram?.(
       'a program of the storage that is killed fails the backup in one sentence, and leaves nothing',
       async () => {
-        const { volume, name } = await filled(DATA);
+        const { volume, name } = await filled(PACKS);
         const location = await volume.snapshot('one');
         const before = sorted(await site.list());
-        const mover = await bench.start(backupArgs(location, name, '--limit-upload', '4096', '-q'));
+        const mover = await bench.start(backupArgs(location, name, '--limit-upload', CRAWL, '-q'));
         const program = await programOf(mover.pid, /\bexport-diff\b|\bsend\b/);
         process.kill(program, 'SIGKILL');
         const { status, stderr } = await ended(mover);
@@ -211,30 +214,20 @@ export function storageSuite(
         const { volume, name } = await filled(DATA);
         const location = await volume.snapshot('one');
         const before = sorted(await site.list());
-        const stored = await packBytes(bench.repository);
-        const mover = await bench.start(backupArgs(location, name, '--limit-upload', '4096'));
-        await until(async () => (await packBytes(bench.repository)) > stored);
-        process.kill(mover.pid, 'SIGINT');
-        expect((await ended(mover)).status).toBe(130);
+        const stopped = async (args: readonly string[], underWay: RegExp): Promise<void> => {
+          const mover = await bench.start(['--json', ...args], { env: { RESTIC_PROGRESS_FPS: '10' } });
+          await signalWhenSaid(mover, underWay, 'SIGINT');
+          expect((await ended(mover)).status).toBe(130);
+        };
+        await stopped(backupArgs(location, name, '--limit-upload', CRAWL), /"bytes_done":[1-9]/);
         expect(sorted(await site.list())).toEqual(before);
 
         const { snapshot_id: id } = await backUp(location, name);
         const kept = sorted(await site.list());
-        const target = newTarget();
-        const restoring = await bench.start(
-          ['--json', 'restore', id, '--to', target, ...toward(), '--limit-download', '4096'],
-          { env: { RESTIC_PROGRESS_FPS: '10' } },
+        await stopped(
+          ['restore', id, '--to', newTarget(), ...toward(), '--limit-download', CRAWL],
+          /"bytes_restored":[1-9]/,
         );
-        let said = '';
-        let stopped = false;
-        for await (const chunk of restoring.stdout as AsyncIterable<Buffer>) {
-          said += chunk.toString();
-          if (stopped || !/"bytes_restored":[1-9]/.test(said)) continue;
-          // A second one would end it at once.
-          process.kill(restoring.pid, 'SIGINT');
-          stopped = true;
-        }
-        expect((await ended(restoring)).status).toBe(130);
         expect(sorted(await site.list())).toEqual(kept);
       },
       PATIENCE,

@@ -4,7 +4,7 @@ import { startOpenZfs, type OpenZfs } from '../../e2e/servers/openzfs.ts';
 import type { BackupRecord } from './storage.suite.ts';
 import { Workbench } from './testing/command.ts';
 import { inDataset, LISTING } from './testing/datasets.ts';
-import { ended } from './testing/processes.ts';
+import { ended, signalWhenSaid } from './testing/processes.ts';
 
 const PATIENCE = 600_000;
 const FILES = `mkdir -p a/b; for i in $(seq 12); do head -c $((i * 9000)) /dev/urandom > a/f$i; done
@@ -85,14 +85,10 @@ describePeer('openzfs', 'ZFS datasets through the command', () => {
     async () => {
       const target = `${home}/killed`;
       const args = ['--json', 'restore', second.snapshot_id, '--to', `zfs:${target}`];
-      const mover = await bench.start([...args, '--limit-download', '1024'], {
+      const mover = await bench.start([...args, '--limit-download', '512'], {
         env: { ...env(), RESTIC_PROGRESS_FPS: '10' },
       });
-      let said = '';
-      for await (const chunk of mover.stdout as AsyncIterable<Buffer>) {
-        said += chunk.toString();
-        if (/"bytes_restored":[1-9]\d{6}/.test(said)) process.kill(mover.pid, 'SIGKILL');
-      }
+      await signalWhenSaid(mover, /"bytes_restored":[1-9]\d{6}/, 'SIGKILL');
       await ended(mover);
       const again = (await bench.json(args.slice(1), { env: env() })).at(-1);
       expect(again).toMatchObject({ message_type: 'summary' });

@@ -42,6 +42,26 @@ async function descendants(pid: number): Promise<number[]> {
   return [...children, ...(await Promise.all(children.map(descendants))).flat()];
 }
 
+/**
+ * Reads what the program prints to its end, and sends it the signal, once, when it has said something that matches. Whether it
+ * is still under way then is the caller's matter: hold it back by a rate at which it cannot be over.
+ */
+export async function signalWhenSaid(
+  { pid, stdout }: Running,
+  pattern: RegExp,
+  signal: NodeJS.Signals,
+): Promise<void> {
+  let said = '';
+  let sent = false;
+  for await (const chunk of stdout as AsyncIterable<Buffer>) {
+    said += chunk.toString();
+    if (sent || !pattern.test(said)) continue;
+    process.kill(pid, signal);
+    sent = true;
+  }
+  if (!sent) throw new Error(`the program ended before ${signal}, having said only: ${said}`);
+}
+
 /** How a program ended, whether well or not. */
 export async function ended({ finished }: Running): Promise<{ status: number | undefined; stderr: string }> {
   return finished.then(

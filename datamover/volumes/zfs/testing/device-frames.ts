@@ -39,25 +39,27 @@ export async function* readFrames(
 ): AsyncGenerator<{ readonly head: object; readonly payload: Buffer }> {
   let parts: Buffer[] = [];
   let have = 0;
-  const whole = (): Buffer => {
-    if (parts.length > 1) parts = [Buffer.concat(parts)];
-    return parts[0] ?? Buffer.alloc(0);
-  };
-  const needed = (): number => {
-    if (have < 8) return 8;
-    const bytes = whole();
-    return 8 + bytes.readUInt32LE(0) + bytes.readUInt32LE(4);
-  };
+  let wanted = 8;
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     parts.push(chunk);
     have += chunk.length;
-    for (let length = needed(); have >= length && length > 8; length = needed()) {
-      const bytes = whole();
+    // Put together only when all is there: at each chunk it would cost the square of a large frame.
+    while (have >= wanted) {
+      const bytes = parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
+      parts = [bytes];
       const headEnd = 8 + bytes.readUInt32LE(0);
-      const head = JSON.parse(bytes.toString('utf8', 8, headEnd)) as object;
-      yield { head, payload: bytes.subarray(headEnd, length) };
+      const length = headEnd + bytes.readUInt32LE(4);
+      if (have < length) {
+        wanted = length;
+        break;
+      }
+      yield {
+        head: JSON.parse(bytes.toString('utf8', 8, headEnd)) as object,
+        payload: bytes.subarray(headEnd, length),
+      };
       parts = [bytes.subarray(length)];
       have -= length;
+      wanted = 8;
     }
   }
 }
