@@ -65,10 +65,16 @@ export interface RawIds extends Iterable<Buffer> {
 }
 
 /**
- * The bytes of encodeTree([fileNode(name, size, ids)]), without a string for each id: a stream of 1 TiB has 700 000.
+ * The bytes of encodeTree([fileNode(name, size, ids), ...others]), without a string for each id: a stream of 1 TiB has 700 000. None of
+ * the others may be empty.
  */
-export function encodeFileTree(name: string, size: number, ids: RawIds): Uint8Array<ArrayBuffer> {
-  const frame = Buffer.from(encodeTree([fileNode(name, size, [])]));
+export function encodeFileTree(
+  name: string,
+  size: number,
+  ids: RawIds,
+  others: readonly TreeNode[] = [],
+): Uint8Array<ArrayBuffer> {
+  const frame = Buffer.from(encodeTree([fileNode(name, size, []), ...others]));
   const start = frame.indexOf(EMPTY_CONTENT) + EMPTY_CONTENT.length - 1;
   const list = Math.max(0, ids.length * ID_JSON - 1);
   const tree = Buffer.allocUnsafeSlow(frame.length + list);

@@ -13,6 +13,7 @@ import {
 } from '../repository/saver/saver.ts';
 import type { Id } from '../repository/types.ts';
 import { ContentList } from './content-list.ts';
+import { fingerprintAt, FingerprintList, NO_FINGERPRINT } from './fingerprints.ts';
 import { zeroBlobId } from './image-tree.ts';
 import { storeMarkedAgain } from './kept-blobs.ts';
 import type { VolumeRecord } from './layout.ts';
@@ -52,6 +53,8 @@ export interface FedImage<Facts extends ImageFacts> {
   readonly facts: Facts;
   /** The ids of all cells of the new image, and of more where it shrank. */
   readonly content: ContentList;
+  /** Beside the ids. */
+  readonly fingerprints: FingerprintList;
   readonly counters: SaveCounters;
   /** Bytes of cells that are the base's, and of those that the stream says are zero. */
   readonly keptBytes: number;
@@ -79,7 +82,7 @@ export async function saveFedImage<Facts extends ImageFacts>(
   options: Omit<SaveOptions, 'onBlobs'>,
   watch: (save: Save) => Promise<unknown>,
 ): Promise<FedImage<Facts>> {
-  const { content, unknown } = await loadContent(repository, base);
+  const { content, fingerprints, unknown } = await loadContent(repository, base);
   const kept = new BitSet(content.length);
   for (let cell = 0; cell < content.length; cell++) kept.add(cell);
   let note: FedNote<Facts> | undefined;
@@ -94,9 +97,10 @@ export async function saveFedImage<Facts extends ImageFacts>(
     },
     {
       ...options,
-      onBlobs: ({ places, ids }) =>
+      onBlobs: ({ places, ids, fingerprints: own }) =>
         places.forEach((place, i) => {
           content.set(place, ids.subarray(i * 32, i * 32 + 32));
+          fingerprints.set(place, fingerprintAt(own, i));
           kept.remove(place);
         }),
     },
@@ -119,6 +123,7 @@ export async function saveFedImage<Facts extends ImageFacts>(
     const end = Math.min(first + count, Math.ceil(facts.bytes / CELL_BYTES));
     for (let cell = first; cell < end; cell++, freedCells++) {
       content.set(cell, zero);
+      fingerprints.set(cell, NO_FINGERPRINT);
       kept.remove(cell);
     }
   }
@@ -131,22 +136,28 @@ export async function saveFedImage<Facts extends ImageFacts>(
   const counters = save.counters();
   const touchedBytes = counters.fresh + counters.duplicate + counters.zero;
   const freedBytes = freedCells * CELL_BYTES;
-  return { facts, content, counters, keptBytes: facts.bytes - touchedBytes - freedBytes, freedBytes, kept };
+  const keptBytes = facts.bytes - touchedBytes - freedBytes;
+  return { facts, content, fingerprints, counters, keptBytes, freedBytes, kept };
 }
 
 /** The ids of the base's cells, and how many of them nobody can read. */
 async function loadContent(
   repository: Repository,
   base: BaseImage | undefined,
-): Promise<{ content: ContentList; unknown: number }> {
+): Promise<{ content: ContentList; fingerprints: FingerprintList; unknown: number }> {
   const content = new ContentList();
-  if (base === undefined) return { content, unknown: 0 };
+  const fingerprints = new FingerprintList();
+  if (base === undefined) return { content, fingerprints, unknown: 0 };
   const reader = await VolumeReader.open(
     repository,
     base.snapshotId,
     await repository.loadSnapshot(base.snapshotId),
   );
   for await (const file of reader.files()) {
+    // Without them the backups to come hash; this one needs none.
+    const known = await reader.loadFingerprints(file).catch(() => undefined);
+    if (known !== undefined)
+      file.content.forEach((_, i) => fingerprints.set(content.length + i, fingerprintAt(known, i)));
     for (const id of file.content) content.set(content.length, toBytes(id));
   }
   let unknown = unknownCells(repository, content);
@@ -156,7 +167,7 @@ async function loadContent(
     await repository.loadBlob('data', fromBytes(content.at(first))).catch(() => undefined);
     unknown = unknownCells(repository, content);
   }
-  return { content, unknown: unknown.length };
+  return { content, fingerprints, unknown: unknown.length };
 }
 
 function* idsOf(content: ContentList, cells: BitSet): Generator<Uint8Array> {

@@ -2,10 +2,21 @@ import { describe, expect, test } from '@jest/globals';
 import { sha256, toBytes } from '../repository/id.ts';
 import { CELL_BYTES, type CellRun } from '../repository/saver/saver.ts';
 import { decodeTree } from '../repository/tree.ts';
-import { ImageTree, zeroBlobId } from './image-tree.ts';
-import { CELLS_PER_SEGMENT, SEGMENT_BYTES } from './layout.ts';
+import { NO_FINGERPRINT } from './fingerprints.ts';
+import { ImageTree, zeroBlobId, type TreeSink } from './image-tree.ts';
+import { CELLS_PER_SEGMENT, FINGERPRINTS_FILE, SEGMENT_BYTES } from './layout.ts';
 
 const ZERO = zeroBlobId(CELL_BYTES);
+
+function sink(onTree: (bytes: Uint8Array) => void): TreeSink {
+  return {
+    saveTree: async (bytes) => {
+      onTree(bytes);
+      return sha256(bytes);
+    },
+    saveData: async (bytes) => sha256(bytes),
+  };
+}
 
 interface Segment {
   readonly name: string;
@@ -21,17 +32,19 @@ async function build(
 ): Promise<{ segments: Segment[]; saved: number }> {
   const trees = new Map<string, Uint8Array>();
   let saved = 0;
-  const tree = new ImageTree(imageBytes, runs, async (bytes) => {
-    saved++;
-    const id = sha256(bytes);
-    trees.set(id, bytes);
-    return id;
-  });
+  const tree = new ImageTree(
+    imageBytes,
+    runs,
+    sink((bytes) => {
+      saved++;
+      trees.set(sha256(bytes), bytes);
+    }),
+  );
   const cells = runs.flatMap(({ first, count }) => Array.from({ length: count }, (_, i) => first + i));
   const stride = 7919;
   for (let i = 0; i < cells.length; i++) {
     const cell = cells[(i * stride) % cells.length] ?? 0;
-    tree.set(cell, toBytes(idOf(cell)));
+    tree.set(cell, toBytes(idOf(cell)), NO_FINGERPRINT);
   }
   const load = (id: string | undefined) => decodeTree(trees.get(id ?? '') ?? Buffer.of(), 'tree');
   const segments = load(await tree.finish()).map(({ name, subtree }) => {
@@ -86,12 +99,11 @@ describe('ImageTree', () => {
     const tree = new ImageTree(
       3 * SEGMENT_BYTES,
       [{ first: 0, count: 3 * CELLS_PER_SEGMENT }],
-      async (bytes) => {
-        saved++;
-        return sha256(bytes);
-      },
+      sink(() => saved++),
     );
-    for (let cell = 0; cell < 2 * CELLS_PER_SEGMENT + 5; cell++) tree.set(cell, toBytes(idOf(cell)));
+    for (let cell = 0; cell < 2 * CELLS_PER_SEGMENT + 5; cell++)
+      tree.set(cell, toBytes(idOf(cell)), NO_FINGERPRINT);
+    await new Promise(setImmediate);
     expect(saved).toBe(2);
   });
 
@@ -101,17 +113,50 @@ describe('ImageTree', () => {
       { first: CELLS_PER_SEGMENT, count: 1 },
     ];
     for (const came of [[], [0, 1], [0, CELLS_PER_SEGMENT]]) {
-      const tree = new ImageTree(2 * SEGMENT_BYTES, runs, async (bytes) => sha256(bytes));
-      for (const cell of came) tree.set(cell, toBytes(idOf(cell)));
+      const tree = new ImageTree(
+        2 * SEGMENT_BYTES,
+        runs,
+        sink(() => undefined),
+      );
+      for (const cell of came) tree.set(cell, toBytes(idOf(cell)), NO_FINGERPRINT);
       await expect(tree.finish()).rejects.toThrow(/cells of segment [01] never came/);
     }
   });
 
   test('a tree that cannot be saved fails the image', async () => {
-    const tree = new ImageTree(CELL_BYTES, [{ first: 0, count: 1 }], async () => {
-      throw new Error('the store is full');
-    });
-    tree.set(0, toBytes(idOf(0)));
+    const tree = new ImageTree(
+      CELL_BYTES,
+      [{ first: 0, count: 1 }],
+      sink(() => {
+        throw new Error('the store is full');
+      }),
+    );
+    tree.set(0, toBytes(idOf(0)), NO_FINGERPRINT);
     await expect(tree.finish()).rejects.toThrow('the store is full');
+  });
+
+  test('F-54 fingerprints lie beside the blobs of their segment, and nowhere else', async () => {
+    const trees = new Map<string, Uint8Array>();
+    const data = new Map<string, Uint8Array>();
+    const store = (into: Map<string, Uint8Array>) => async (bytes: Uint8Array) => {
+      into.set(sha256(bytes), bytes);
+      return sha256(bytes);
+    };
+    const sinks = { saveTree: store(trees), saveData: store(data) };
+    const tree = new ImageTree(3 * SEGMENT_BYTES, [{ first: CELLS_PER_SEGMENT + 2, count: 2 }], sinks);
+    tree.set(CELLS_PER_SEGMENT + 3, toBytes(idOf(3)), NO_FINGERPRINT);
+    tree.set(CELLS_PER_SEGMENT + 2, toBytes(idOf(2)), Buffer.alloc(16, 7));
+    const load = (id: string | undefined) => decodeTree(trees.get(id ?? '') ?? Buffer.of(), 'tree');
+    const folders = load(await tree.finish()).map(({ subtree }) => load(subtree));
+    expect(folders.map((nodes) => nodes.map(({ name }) => name))).toEqual([
+      ['data'],
+      ['data', FINGERPRINTS_FILE],
+      ['data'],
+    ]);
+    const file = folders[1]?.[1];
+    const expected = Buffer.alloc(16 * CELLS_PER_SEGMENT);
+    expected.fill(7, 32, 48);
+    expect(file?.size).toBe(expected.length);
+    expect(data.get(file?.content?.[0] ?? '')).toEqual(expected);
   });
 });

@@ -1,11 +1,19 @@
+import type { BackupSession } from '../repository/backup-session.ts';
 import { CELL_BYTES, type CellRun } from '../repository/saver/saver.ts';
 import { sha256, toBytes } from '../repository/id.ts';
 import { encodeFileTree, encodeTree, folderNode, type TreeNode } from '../repository/tree.ts';
 import type { Id } from '../repository/types.ts';
 import { ContentList } from './content-list.ts';
+import { FingerprintList, saveFingerprints } from './fingerprints.ts';
 import { CELLS_PER_SEGMENT, SEGMENT_BYTES, SEGMENT_FILE, segmentName } from './layout.ts';
 
-export type SaveTree = (tree: Uint8Array) => Promise<Id>;
+/** Where the trees go, and the fingerprints beside them. */
+export type TreeSink = Pick<BackupSession, 'saveTree' | 'saveData'>;
+
+interface Segment {
+  readonly content: ContentList;
+  readonly fingerprints: FingerprintList;
+}
 
 /** The id of a blob of zeros. */
 export function zeroBlobId(length: number): Id {
@@ -18,11 +26,11 @@ export function zeroBlobId(length: number): Id {
  */
 export class ImageTree {
   readonly #imageBytes: number;
-  readonly #save: SaveTree;
+  readonly #sink: TreeSink;
   readonly #cells: number;
   /** Cells of each segment that are still to come; one number per GiB. */
   readonly #missing: Uint16Array;
-  readonly #open = new Map<number, ContentList>();
+  readonly #open = new Map<number, Segment>();
   readonly #folders: (Id | undefined)[];
   readonly #writing = new Set<Promise<void>>();
   readonly #zeroCell = toBytes(zeroBlobId(CELL_BYTES));
@@ -31,9 +39,9 @@ export class ImageTree {
   #failed = false;
 
   /** `runs`: the cells that will be set(), each once. */
-  constructor(imageBytes: number, runs: readonly CellRun[], save: SaveTree) {
+  constructor(imageBytes: number, runs: readonly CellRun[], sink: TreeSink) {
     this.#imageBytes = imageBytes;
-    this.#save = save;
+    this.#sink = sink;
     this.#cells = Math.ceil(imageBytes / CELL_BYTES);
     const segments = Math.ceil(imageBytes / SEGMENT_BYTES);
     this.#missing = new Uint16Array(segments);
@@ -46,19 +54,20 @@ export class ImageTree {
     }
   }
 
-  set(cell: number, id: Uint8Array): void {
+  set(cell: number, id: Uint8Array, fingerprint: Uint8Array): void {
     const segment = Math.floor(cell / CELLS_PER_SEGMENT);
-    let content = this.#open.get(segment);
-    if (content === undefined) {
-      content = this.#holes(segment);
-      this.#open.set(segment, content);
+    let open = this.#open.get(segment);
+    if (open === undefined) {
+      open = this.#holes(segment);
+      this.#open.set(segment, open);
     }
-    content.set(cell % CELLS_PER_SEGMENT, id);
+    open.content.set(cell % CELLS_PER_SEGMENT, id);
+    open.fingerprints.set(cell % CELLS_PER_SEGMENT, fingerprint);
     const missing = (this.#missing[segment] ?? 0) - 1;
     this.#missing[segment] = missing;
     if (missing === 0) {
       this.#open.delete(segment);
-      this.#track(this.#writeSegment(segment, content));
+      this.#track(this.#writeSegment(segment, open));
     }
   }
 
@@ -75,7 +84,7 @@ export class ImageTree {
       const folder = this.#folders[segment] ?? (await this.#writeHole(segment));
       nodes.push(folderNode(segmentName(segment), folder));
     }
-    return this.#save(encodeTree(nodes));
+    return this.#sink.saveTree(encodeTree(nodes));
   }
 
   #track(write: Promise<void>): void {
@@ -87,7 +96,7 @@ export class ImageTree {
     void tracked.finally(() => this.#writing.delete(tracked));
   }
 
-  async #writeSegment(segment: number, content: ContentList): Promise<void> {
+  async #writeSegment(segment: number, content: Segment): Promise<void> {
     this.#folders[segment] = await this.#saveSegment(segment, content);
   }
 
@@ -99,16 +108,17 @@ export class ImageTree {
     return this.#holeSegment;
   }
 
-  async #saveSegment(segment: number, content: ContentList): Promise<Id> {
+  async #saveSegment(segment: number, { content, fingerprints }: Segment): Promise<Id> {
     const bytes = Math.min(SEGMENT_BYTES, this.#imageBytes - segment * SEGMENT_BYTES);
-    return this.#save(encodeFileTree(SEGMENT_FILE, bytes, content));
+    const beside = await saveFingerprints(this.#sink, fingerprints, content.length);
+    return this.#sink.saveTree(encodeFileTree(SEGMENT_FILE, bytes, content, beside));
   }
 
   /** A segment of holes. The image's last cell may be short: whoever plans the reading always has it read. */
-  #holes(segment: number): ContentList {
+  #holes(segment: number): Segment {
     const cells = Math.min(CELLS_PER_SEGMENT, this.#cells - segment * CELLS_PER_SEGMENT);
     const content = new ContentList();
     content.fill(this.#zeroCell, cells);
-    return content;
+    return { content, fingerprints: new FingerprintList() };
   }
 }

@@ -9,6 +9,7 @@ import type { ChangeKnowledge } from '../volumes/driver.ts';
  *     /image/000000/data, 000001/…    block volumes: segments of 1 GiB, cut into blobs of 1 MiB on the grid
  *     /streams/0000-<guid>/send, …    send streams, in the order in which they are received, cut by content
  *
+ * Beside `data` and `send` lies `fingerprints` where there are some: 16 bytes for each of their blobs.
  * Each segment and each stream has a folder of its own, so that its tree is shared by every snapshot that has the same one.
  */
 export const SEGMENT_BYTES = 1 << 30;
@@ -19,6 +20,7 @@ export const IMAGE_FOLDER = 'image';
 export const STREAMS_FOLDER = 'streams';
 export const SEGMENT_FILE = 'data';
 export const STREAM_FILE = 'send';
+export const FINGERPRINTS_FILE = 'fingerprints';
 
 export type VolumeFormat = 'image' | 'stream';
 

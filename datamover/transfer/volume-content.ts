@@ -4,6 +4,7 @@ import type { Repository } from '../repository/repository.ts';
 import {
   CELL_BYTES,
   saveCells,
+  saveImageStream,
   saveStream,
   type BlobBatch,
   type CellRun,
@@ -19,7 +20,10 @@ import { cellsToRead } from './cells.ts';
 import { saveChain } from './chain-backup.ts';
 import { ContentList } from './content-list.ts';
 import { readBaseImage, type BaseImage, type FedImage, type ImageFacts } from './fed-image.ts';
+import { fingerprintAt, FingerprintList, saveFingerprints } from './fingerprints.ts';
 import { ImageTree } from './image-tree.ts';
+import { KnownImage } from './known-image.ts';
+import { knownStream } from './known-stream.ts';
 import {
   IMAGE_FOLDER,
   SEGMENT_BYTES,
@@ -65,7 +69,7 @@ export async function savePiped(
 ): Promise<SavedContent> {
   switch (source.kind) {
     case 'image-stream':
-      return saveImageStream(session, plan, source.input, options, started);
+      return savePipedImage(repository, session, plan, source.input, options, started);
     case 'zvol-stream':
       return saveZvolStream(repository, session, plan, source.input, plan.base, options, started);
     case 'rbd-diff':
@@ -73,7 +77,7 @@ export async function savePiped(
     case 'zfs-stream':
       return saveZfsStream(repository, session, plan, source.input, plan.chain, options, started);
     case 'stream':
-      return savePlainStream(session, plan, source.input, options, started);
+      return savePlainStream(repository, session, plan, source.input, options, started);
   }
 }
 
@@ -111,7 +115,7 @@ async function saveFed(
   const known = estimateBytes === undefined ? {} : { estimateBytes };
   switch (feed.kind) {
     case 'file':
-      return saveImageFile(session, plan, feed, options, started);
+      return saveImageFile(repository, session, plan, feed, options, started);
     case 'zvol-send': {
       const base = id === undefined ? undefined : await readBaseImage(repository, id);
       return saveZvolStream(repository, session, plan, program(feed), base, options, started, known);
@@ -132,6 +136,7 @@ function program({ command }: Extract<VolumeFeed, { command: unknown }>): Stream
 }
 
 async function saveImageFile(
+  repository: Repository,
   session: BackupSession,
   plan: BackupPlan,
   { path, readHoles }: Extract<VolumeFeed, { kind: 'file' }>,
@@ -142,24 +147,31 @@ async function saveImageFile(
   try {
     const everything = [{ offset: 0, length: image.bytes }];
     const runs = cellsToRead(image.bytes, readHoles === true ? everything : image.extents());
-    const tree = new ImageTree(image.bytes, runs, (bytes) => session.saveTree(bytes));
-    const save = saveCells(
-      session,
-      { fd: image.fd, imageBytes: image.bytes, runs },
-      {
-        ...saveOptions(session, options),
-        onBlobs: (batch) => forEachBlob(batch, (cell, id) => tree.set(cell, id)),
-      },
-    );
-    const known = { totalBytes: image.bytes, holeBytes: image.bytes - bytesOf(runs, image.bytes) };
-    await watch(save, options, started, known);
+    const tree = new ImageTree(image.bytes, runs, session);
+    const holeBytes = image.bytes - bytesOf(runs, image.bytes);
+    const { counters } = await besideParent(repository, plan, runs, options, (known) => {
+      const save = saveCells(
+        session,
+        { fd: image.fd, imageBytes: image.bytes, runs },
+        {
+          ...saveOptions(session, options),
+          onBlobs: (batch) =>
+            forEachBlob(batch, (cell, id, fingerprint) => {
+              tree.set(cell, id, fingerprint);
+              known?.told(cell);
+            }),
+        },
+        known?.cells,
+      );
+      return watch(save, options, started, { totalBytes: image.bytes, holeBytes });
+    });
     // The trees name it for every hole, and a file that changes while it is read need not have given us one.
-    if (known.holeBytes > 0) await session.saveData(new Uint8Array(CELL_BYTES));
+    if (holeBytes > 0) await session.saveData(new Uint8Array(CELL_BYTES));
     return {
       record: imageRecord(plan, image.bytes),
       folder: folderNode(IMAGE_FOLDER, await tree.finish()),
-      counters: save.counters(),
-      holeBytes: known.holeBytes,
+      counters,
+      holeBytes,
       keptBytes: 0,
     };
   } finally {
@@ -167,7 +179,8 @@ async function saveImageFile(
   }
 }
 
-async function saveImageStream(
+async function savePipedImage(
+  repository: Repository,
   session: BackupSession,
   plan: BackupPlan,
   input: StreamInput,
@@ -175,18 +188,47 @@ async function saveImageStream(
   started: number,
 ): Promise<SavedContent> {
   const content = new ContentList();
-  const save = saveStream(session, input, 'grid', {
-    ...saveOptions(session, options),
-    onBlobs: (batch) => forEachBlob(batch, (place, id) => content.set(place, id)),
+  const fingerprints = new FingerprintList();
+  const { bytes, counters } = await besideParent(repository, plan, 'all', options, (known) => {
+    const save = saveImageStream(
+      session,
+      input,
+      {
+        ...saveOptions(session, options),
+        onBlobs: (batch) =>
+          forEachBlob(batch, (cell, id, fingerprint) => {
+            content.set(cell, id);
+            fingerprints.set(cell, fingerprint);
+            known?.told(cell);
+          }),
+      },
+      known?.cells,
+    );
+    return watch(save, options, started);
   });
-  const { bytes } = await watch(save, options, started);
   return {
     record: imageRecord(plan, bytes),
-    folder: await imageFolder(session, bytes, content),
-    counters: save.counters(),
+    folder: await imageFolder(session, bytes, content, fingerprints),
+    counters,
     holeBytes: 0,
     keptBytes: 0,
   };
+}
+
+/** Saves an image beside what the backup before has of the same cells. */
+async function besideParent<Saved>(
+  repository: Repository,
+  { parent }: BackupPlan,
+  told: readonly CellRun[] | 'all',
+  { signal }: TransferOptions,
+  save: (known: KnownImage | undefined) => Promise<Saved>,
+): Promise<Saved> {
+  const known = await KnownImage.open(repository, parent, told, signal);
+  try {
+    return await save(known);
+  } finally {
+    await known?.close();
+  }
 }
 
 async function saveZvolStream(
@@ -234,11 +276,11 @@ async function saveDiffStream(
 async function fedContent(
   session: BackupSession,
   record: VolumeRecord,
-  { content, counters, keptBytes, freedBytes, kept }: FedImage<ImageFacts>,
+  { content, fingerprints, counters, keptBytes, freedBytes, kept }: FedImage<ImageFacts>,
 ): Promise<SavedContent> {
   return {
     record,
-    folder: await imageFolder(session, record.bytes, content),
+    folder: await imageFolder(session, record.bytes, content, fingerprints),
     counters: { ...counters, duplicate: counters.duplicate + keptBytes },
     holeBytes: freedBytes,
     keptBytes,
@@ -246,10 +288,15 @@ async function fedContent(
   };
 }
 
-async function imageFolder(session: BackupSession, bytes: number, content: ContentList): Promise<TreeNode> {
+async function imageFolder(
+  session: BackupSession,
+  bytes: number,
+  content: ContentList,
+  fingerprints: FingerprintList,
+): Promise<TreeNode> {
   const count = Math.ceil(bytes / CELL_BYTES);
-  const tree = new ImageTree(bytes, [{ first: 0, count }], (encoded) => session.saveTree(encoded));
-  for (let cell = 0; cell < count; cell++) tree.set(cell, content.at(cell));
+  const tree = new ImageTree(bytes, [{ first: 0, count }], session);
+  for (let cell = 0; cell < count; cell++) tree.set(cell, content.at(cell), fingerprints.at(cell));
   return folderNode(IMAGE_FOLDER, await tree.finish());
 }
 
@@ -282,6 +329,7 @@ async function saveZfsStream(
 }
 
 async function savePlainStream(
+  repository: Repository,
   session: BackupSession,
   plan: BackupPlan,
   input: StreamInput,
@@ -289,14 +337,25 @@ async function savePlainStream(
   started: number,
 ): Promise<SavedContent> {
   const content = new ContentList();
-  const save = saveStream(session, input, 'content', {
-    ...saveOptions(session, options),
-    onBlobs: (batch) => forEachBlob(batch, (place, id) => content.set(place, id)),
-  });
-  const { bytes } = await watch(save, options, started);
+  const fingerprints = new FingerprintList();
+  const save = saveStream(
+    session,
+    input,
+    {
+      ...saveOptions(session, options),
+      onBlobs: (batch) =>
+        forEachBlob(batch, (place, id, fingerprint) => {
+          content.set(place, id);
+          fingerprints.set(place, fingerprint);
+        }),
+    },
+    await knownStream(repository, plan.parent, options.signal),
+  );
+  const { bytes, counters } = await watch(save, options, started);
   // A stream that brings no identity of its own is named by its content, so equal streams share their tree.
   const folder = streamFolder(0, identity(content));
-  const file = await session.saveTree(encodeFileTree(STREAM_FILE, bytes, content));
+  const beside = await saveFingerprints(session, fingerprints, content.length);
+  const file = await session.saveTree(encodeFileTree(STREAM_FILE, bytes, content, beside));
   return {
     record: {
       schema: 1,
@@ -307,7 +366,7 @@ async function savePlainStream(
       streams: [{ folder, bytes }],
     },
     folder: folderNode(STREAMS_FOLDER, await session.saveTree(encodeTree([folderNode(folder, file)]))),
-    counters: save.counters(),
+    counters,
     holeBytes: 0,
     keptBytes: 0,
   };
@@ -326,7 +385,8 @@ async function watch(save: Save, { onProgress }: TransferOptions, started: numbe
     onProgress?.(progressOf(phase, save.counters(), started, known));
   const timer = onProgress && setInterval(() => report('transferring'), PROGRESS_INTERVAL_MS);
   try {
-    return await save.finished;
+    const totals = await save.finished;
+    return { ...totals, counters: save.counters() };
   } finally {
     clearInterval(timer);
     report('finishing');
@@ -341,8 +401,13 @@ function saveOptions(session: BackupSession, { signal, workers }: TransferOption
   };
 }
 
-function forEachBlob({ places, ids }: BlobBatch, visit: (place: number, id: Uint8Array) => void): void {
-  places.forEach((place, i) => visit(place, ids.subarray(i * 32, i * 32 + 32)));
+function forEachBlob(
+  { places, ids, fingerprints }: BlobBatch,
+  visit: (place: number, id: Uint8Array, fingerprint: Uint8Array) => void,
+): void {
+  places.forEach((place, i) =>
+    visit(place, ids.subarray(i * 32, i * 32 + 32), fingerprintAt(fingerprints, i)),
+  );
 }
 
 function imageRecord(plan: BackupPlan, bytes: number): VolumeRecord {

@@ -1,10 +1,12 @@
 import { DatamoverError } from '../errors.ts';
+import { FINGERPRINT_BYTES } from '../repository/crypto/fingerprint.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { Snapshot } from '../repository/snapshot.ts';
 import { decodeTree, type TreeNode } from '../repository/tree.ts';
 import type { Id } from '../repository/types.ts';
 import {
   decodeVolumeRecord,
+  FINGERPRINTS_FILE,
   IMAGE_FOLDER,
   SEGMENT_BYTES,
   SEGMENT_FILE,
@@ -23,6 +25,8 @@ export interface ContentFile {
   readonly position: number;
   readonly bytes: number;
   readonly content: readonly Id[];
+  /** Blobs of the file that has its blobs' fingerprints; none where there is no such file. */
+  readonly fingerprints: readonly Id[];
 }
 
 /** Reads a volume's layout from a snapshot, segment by segment. */
@@ -32,6 +36,7 @@ export class VolumeReader {
   readonly #snapshot: Id;
   readonly #root: readonly TreeNode[];
   readonly #signal: AbortSignal | undefined;
+  #segments: Promise<readonly TreeNode[]> | undefined;
 
   private constructor(
     repository: Repository,
@@ -80,44 +85,64 @@ export class VolumeReader {
     }
     const image = this.record.format === 'image';
     const folders = await this.#folder(this.#root, image ? IMAGE_FOLDER : STREAMS_FOLDER);
-    const name = image ? SEGMENT_FILE : STREAM_FILE;
     let position = 0;
     for (const [number, folder] of folders.entries()) {
       // A gap would shift what comes after it.
       if (image && folder.name !== segmentName(number))
         throw this.#damaged(`it lacks segment ${segmentName(number)}`);
-      const nodes = await this.#load(folder);
-      const file = nodes.find((node) => node.name === name && node.type === 'file');
-      if (file === undefined) throw this.#damaged(`folder ${folder.name} has no file ${name}`);
-      const bytes = file.size ?? 0;
-      // Told before anything is written beyond the end, or in the wrong place.
-      const rest = this.record.bytes - position;
-      if (bytes > rest || (image && bytes !== Math.min(SEGMENT_BYTES, rest))) {
-        throw this.#damaged(`${folder.name} has ${bytes} bytes, ${VOLUME_FILE} leaves ${rest} for it`);
-      }
-      yield {
-        path: `${image ? IMAGE_FOLDER : STREAMS_FOLDER}/${folder.name}/${name}`,
-        position,
-        bytes,
-        content: file.content ?? [],
-      };
-      position += bytes;
+      const file = await this.#file(folder, position);
+      yield file;
+      position += file.bytes;
     }
     if (position !== this.record.bytes) {
       throw this.#damaged(`its files have ${position} bytes, ${VOLUME_FILE} says ${this.record.bytes}`);
     }
   }
 
+  /** One segment of an image; undefined where the image has no such one. */
+  async segment(number: number): Promise<ContentFile | undefined> {
+    this.#segments ??= this.#folder(this.#root, IMAGE_FOLDER);
+    const folder = (await this.#segments)[number];
+    return folder?.name === segmentName(number) ? this.#file(folder, number * SEGMENT_BYTES) : undefined;
+  }
+
+  /** 16 bytes for each blob of the file; undefined where they are not there, or not for each. */
+  async loadFingerprints({ content, fingerprints }: ContentFile): Promise<Buffer | undefined> {
+    const load = (blob: Id): Promise<Uint8Array> => this.#repository.loadBlob('data', blob, this.#signal);
+    const loaded = Buffer.concat(await Promise.all(fingerprints.map(load)));
+    return loaded.length === content.length * FINGERPRINT_BYTES && loaded.length > 0 ? loaded : undefined;
+  }
+
+  async #file(folder: TreeNode, position: number): Promise<ContentFile> {
+    const image = this.record.format === 'image';
+    const name = image ? SEGMENT_FILE : STREAM_FILE;
+    const nodes = await this.#load(folder);
+    const find = (wanted: string): TreeNode | undefined =>
+      nodes.find((node) => node.name === wanted && node.type === 'file');
+    const file = find(name);
+    if (file === undefined) throw this.#damaged(`folder ${folder.name} has no file ${name}`);
+    const bytes = file.size ?? 0;
+    // Told before anything is written beyond the end, or in the wrong place.
+    const rest = this.record.bytes - position;
+    if (bytes > rest || (image && bytes !== Math.min(SEGMENT_BYTES, rest))) {
+      throw this.#damaged(`${folder.name} has ${bytes} bytes, ${VOLUME_FILE} leaves ${rest} for it`);
+    }
+    return {
+      path: `${image ? IMAGE_FOLDER : STREAMS_FOLDER}/${folder.name}/${name}`,
+      position,
+      bytes,
+      content: file.content ?? [],
+      fingerprints: find(FINGERPRINTS_FILE)?.content ?? [],
+    };
+  }
+
   async #streamFile(number: number): Promise<ContentFile> {
     const folder = (await this.streamFolders())[number];
-    const bytes = this.record.streams?.[number]?.bytes;
-    const nodes = folder === undefined ? [] : await this.#load(folder);
-    const file = nodes.find(({ name, type }) => name === STREAM_FILE && type === 'file');
-    if (folder === undefined || file === undefined || (file.size ?? 0) !== bytes) {
+    const file = folder && (await this.#file(folder, 0));
+    if (file === undefined || file.bytes !== this.record.streams?.[number]?.bytes) {
       throw this.#damaged(`its stream ${number} is not what ${VOLUME_FILE} says`);
     }
-    const path = `${STREAMS_FOLDER}/${folder.name}/${STREAM_FILE}`;
-    return { path, position: 0, bytes, content: file.content ?? [] };
+    return file;
   }
 
   /** The folders of a volume's streams, in order. */

@@ -70,6 +70,11 @@ export class BlobWork {
     return id;
   }
 
+  /** Whether a new backup may name the blob without storing it. */
+  isLive(id: Uint8Array): boolean {
+    return this.#index.isLive('data', id);
+  }
+
   /** True if this thread is the one that must store the blob. */
   claim(id: Uint8Array): boolean {
     return this.#index.claim(id);

@@ -82,7 +82,7 @@ export class CellFeeder {
   }
 
   #push({ slab, cell, length }: Waiting): void {
-    this.control.push({ address: this.#arena.slabs[slab] ?? 0, length, slab, sequence: cell });
+    this.control.push({ address: this.#arena.slabs[slab] ?? 0, length, slab, sequence: cell, known: -1 });
     this.control.releaseSlab(slab);
   }
 }

@@ -21,7 +21,7 @@ async function inThread<T>(control: Control, body: string): Promise<T> {
 }
 
 function blob(sequence: number, slab = 0): BlobDescriptor {
-  return { address: 65536 + sequence, length: 1 + (sequence % 7), slab, sequence };
+  return { address: 65536 + sequence, length: 1 + (sequence % 7), slab, sequence, known: -1 };
 }
 
 describe('the queue', () => {
@@ -29,10 +29,13 @@ describe('the queue', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(2 ** 31)), (addresses) => {
         const control = new Control();
-        addresses.forEach((address, sequence) => control.push({ address, length: 5, slab: 2, sequence }));
+        addresses.forEach((address, sequence) =>
+          control.push({ address, length: 5, slab: 2, sequence, known: sequence - 1 }),
+        );
         control.endInput();
         const popped = addresses.map(() => control.pop());
         expect(popped.map((entry) => entry?.address)).toEqual(addresses);
+        expect(popped.map((entry) => entry?.known)).toEqual(addresses.map((_, sequence) => sequence - 1));
         expect(control.pop()).toBeUndefined();
       }),
     );
@@ -40,7 +43,7 @@ describe('the queue', () => {
 
   test('keeps addresses beyond 2 GiB', () => {
     const control = new Control();
-    control.push({ address: 0xfffffff0, length: 1, slab: 0, sequence: 0 });
+    control.push({ address: 0xfffffff0, length: 1, slab: 0, sequence: 0, known: -1 });
     expect(control.pop()?.address).toBe(0xfffffff0);
   });
 

@@ -2,7 +2,8 @@
  * The words that the threads of one transfer share: a lock-free queue of blobs from the reader to the workers, the free
  * lists of slabs and pack slots, counters for progress, and the flag that stops everybody.
  *
- * One reader pushes, several workers pop. A descriptor is four words: address, length, slab, sequence number.
+ * One reader pushes, several workers pop. A descriptor is five words: address, length, slab, sequence
+ * number, known chunk.
  */
 
 const Word = {
@@ -24,7 +25,7 @@ const Word = {
 export const MAX_SLABS = Word.packSlots - Word.slabUsers;
 export const MAX_PACK_SLOTS = Word.descriptors - Word.packSlots;
 const DESCRIPTORS = 4096;
-const DESCRIPTOR_WORDS = 4;
+const DESCRIPTOR_WORDS = 5;
 
 /** Byte counters, in the order of their words. */
 export const COUNTERS = ['read', 'fresh', 'duplicate', 'zero', 'stored'] as const;
@@ -35,6 +36,8 @@ export interface BlobDescriptor {
   readonly length: number;
   readonly slab: number;
   readonly sequence: number;
+  /** The chunk of an earlier backup (known-chunks.ts) that this blob is; -1 where none is known. */
+  readonly known: number;
 }
 
 /** What is sent to a thread so that it can open the same control block. */
@@ -95,6 +98,7 @@ export class Control {
     this.#words[at + 1] = blob.length;
     this.#words[at + 2] = blob.slab;
     this.#words[at + 3] = blob.sequence;
+    this.#words[at + 4] = blob.known;
     Atomics.store(this.#words, Word.tail, tail + 1);
     Atomics.notify(this.#words, Word.tail, 1);
     return !this.stopped;
@@ -130,6 +134,7 @@ export class Control {
         length: words[at + 1] ?? 0,
         slab: words[at + 2] ?? 0,
         sequence: words[at + 3] ?? 0,
+        known: words[at + 4] ?? -1,
       };
       if (Atomics.compareExchange(words, Word.head, head, head + 1) === head) return blob;
     }

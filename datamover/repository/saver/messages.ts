@@ -13,8 +13,18 @@ export interface WorkerStart {
   readonly key: MasterKey;
   /** Of zstd; undefined stores plain (and repositories of version 1 know nothing else). */
   readonly level: number | undefined;
+  /** Cells of an image, chunks of a stream, or chunks that nobody wants fingerprints of. */
+  readonly blobs: 'cell' | 'chunk' | 'unmarked';
   /** A grid's workers read their cells themselves; a stream's workers take blobs from the queue. */
   readonly grid?: { readonly fd: number; readonly imageBytes: number; readonly cells: SharedArrayBuffer };
+  /** What an earlier backup has: KnownCells by their place, KnownChunks by the number that the reader thread found. */
+  readonly known?: KnownHandle;
+}
+
+/** Memory that the threads share, with ids and fingerprints of an earlier backup's blobs. */
+export interface KnownHandle {
+  readonly kind: 'cells' | 'chunks';
+  readonly shared: SharedArrayBuffer;
 }
 
 /** Where a stream comes from: a file descriptor of this process, or a program to run. */
@@ -27,9 +37,17 @@ export interface ReaderStart {
   readonly control: ControlHandle;
   readonly input: StreamInput;
   /** Content-defined cuts need the repository's polynomial; the grid cuts every CELL_BYTES. */
-  readonly cut: { readonly kind: 'content'; readonly polynomial: string } | { readonly kind: 'grid' };
+  readonly cut:
+    | { readonly kind: 'content'; readonly polynomial: string; readonly known?: KnownStart }
+    | { readonly kind: 'grid' };
   /** For a thread of the caller's. */
   readonly data?: unknown;
+}
+
+/** KnownChunks, and the key to tell them again. */
+export interface KnownStart {
+  readonly chunks: SharedArrayBuffer;
+  readonly key: MasterKey;
 }
 
 /** What a thread that makes cells is started with; `data` is its own. */
@@ -42,12 +60,16 @@ export interface FeederStart {
   readonly data: unknown;
 }
 
-/** Blobs that a worker has dealt with: for each its place (cell or sequence number), length and id, and whether it is all zero. */
+/**
+ * Blobs that a worker has dealt with: for each its place (cell or sequence number), length, id and fingerprint (zeros for a cell of
+ * zeros, which needs none), and whether it is all zero.
+ */
 export interface BlobBatch {
   readonly kind: 'blobs';
   readonly places: Uint32Array;
   readonly lengths: Uint32Array;
   readonly ids: Uint8Array;
+  readonly fingerprints: Uint8Array;
   readonly zero: Uint8Array;
 }
 

@@ -63,11 +63,15 @@ describe('saveStream', () => {
     // The side of a terminal that is read blocks until somebody writes to the other one, and nobody does.
     const fd = openSync('/dev/ptmx', constants.O_RDWR | constants.O_NOCTTY);
     const stop = new AbortController();
-    const { finished } = saveStream(sink, { kind: 'fd', fd }, 'content', {
-      level: undefined,
-      signal: stop.signal,
-      onBlobs: () => undefined,
-    });
+    const { finished } = saveStream(
+      sink,
+      { kind: 'fd', fd },
+      {
+        level: undefined,
+        signal: stop.signal,
+        onBlobs: () => undefined,
+      },
+    );
     setTimeout(() => stop.abort(), 1000);
     await expect(finished).rejects.toMatchObject({ kind: 'cancelled' });
     closeSync(fd);

@@ -6,6 +6,8 @@ import type { MasterKey, Pack } from '../types.ts';
 import { layoutArena, type Arena, type ArenaNeeds } from './arena.ts';
 import { Control } from './control.ts';
 import { CellList, type CellRun } from './grid.ts';
+import type { KnownCells } from './known-cells.ts';
+import type { KnownChunks } from './known-chunks.ts';
 import type {
   BlobBatch,
   FeederMessage,
@@ -19,7 +21,9 @@ import type {
 import type { FinishedPack } from './pack-slot.ts';
 import { ThreadGroup } from './threads.ts';
 
-export { CELL_BYTES } from './arena.ts';
+export { CELL_BYTES, MAX_CHUNK } from './arena.ts';
+export { KnownCells, type KnownSpan } from './known-cells.ts';
+export { KnownChunks, type KnownChunk } from './known-chunks.ts';
 export type { BlobBatch, StreamInput } from './messages.ts';
 export type { CellRun } from './grid.ts';
 
@@ -66,34 +70,51 @@ const MAX_WORKERS = 4;
 const MAX_UPLOADS = { cells: 4, grid: 4, fed: 4, content: 2, watched: 2 } as const;
 /** Cells a worker should have at least: a thread and its own last pack are not worth it for less. */
 const CELLS_PER_WORKER = 32;
+/** What a worker has to know of the blobs of each input. */
+const BLOBS = { cells: 'cell', grid: 'cell', fed: 'cell', content: 'chunk', watched: 'unmarked' } as const;
 
-/** Saves the cells of a file or block device that `runs` name; the workers read them themselves, each its own. */
+/**
+ * Saves the cells of a file or block device that `runs` name; the workers read them themselves, each its own. Those that `known` has
+ * are named again.
+ */
 export function saveCells(
   sink: PackSink,
   image: { readonly fd: number; readonly imageBytes: number; readonly runs: readonly CellRun[] },
   options: SaveOptions,
+  known?: KnownCells,
 ): Save {
   const cells = CellList.of(image.runs);
   const workers = Math.min(workerCount(options), Math.max(1, Math.ceil(cells.total / CELLS_PER_WORKER)));
   const job = new Job(sink, options, workers, 'cells');
-  job.startWorkers({ fd: image.fd, imageBytes: image.imageBytes, cells: cells.shared });
+  const grid = { fd: image.fd, imageBytes: image.imageBytes, cells: cells.shared };
+  job.startWorkers({ grid, ...(known && { known: { kind: 'cells', shared: known.shared } }) });
   return job.run(() => ({ bytes: job.control.counted('read'), blobs: cells.total }));
 }
 
-/** Saves a stream, cut by its content (restic's cuts, for any stream) or on the grid (an image). */
+/** Saves an image that comes as a stream: it is cut on the grid. Cells that `known` has are named again. */
+export function saveImageStream(
+  sink: PackSink,
+  input: StreamInput,
+  options: SaveOptions,
+  known?: KnownCells,
+): Save {
+  const job = new Job(sink, options, workerCount(options), 'grid');
+  job.startWorkers(known && { known: { kind: 'cells', shared: known.shared } });
+  return job.run(job.startReader(input, { kind: 'grid' }));
+}
+
+/** Saves any stream, cut by its content (restic's cuts). Where it goes on as in `known`, it is neither searched for cuts nor hashed. */
 export function saveStream(
   sink: PackSink,
   input: StreamInput,
-  cut: 'content' | 'grid',
   options: SaveOptions,
+  known?: KnownChunks,
 ): Save {
-  const job = new Job(sink, options, workerCount(options), cut);
-  job.startWorkers();
-  const ended = job.startReader(
-    input,
-    cut === 'grid' ? { kind: 'grid' } : { kind: 'content', polynomial: sink.polynomial },
-  );
-  return job.run(ended);
+  const { key, polynomial } = sink;
+  const job = new Job(sink, options, workerCount(options), 'content');
+  job.startWorkers(known && { known: { kind: 'chunks', shared: known.shared } });
+  const start = known && { known: { chunks: known.shared, key } };
+  return job.run(job.startReader(input, { kind: 'content', polynomial, ...start }));
 }
 
 /** A thread of the caller's that reads a stream before it is cut by its content, and may refuse it: see ReaderStart. */
@@ -145,6 +166,7 @@ class Job {
   readonly #arena: Arena;
   readonly #workers: number;
   readonly #threads: ThreadGroup;
+  readonly #blobKind: WorkerStart['blobs'];
   readonly #uploads = new Set<Promise<void>>();
   readonly #cancelUploads = new AbortController();
   readonly #bytes: Buffer;
@@ -156,6 +178,7 @@ class Job {
     this.#sink = sink;
     this.#options = options;
     this.#workers = workers;
+    this.#blobKind = BLOBS[input];
     this.#arena = layoutArena({
       workers,
       packSlots: workers + Math.max(1, Math.min(MAX_UPLOADS[input], sink.uploads)),
@@ -165,7 +188,7 @@ class Job {
     this.#threads = new ThreadGroup(() => this.control.stop());
   }
 
-  startWorkers(grid?: WorkerStart['grid']): void {
+  startWorkers(more: Pick<WorkerStart, 'grid' | 'known'> = {}): void {
     const script = new URL('./worker-thread.js', import.meta.url);
     const index = this.#sink.shareIndex();
     for (let number = 0; number < this.#workers; number++) {
@@ -176,7 +199,8 @@ class Job {
         index,
         key: this.#sink.key,
         level: this.#options.level,
-        ...(grid ? { grid } : {}),
+        blobs: this.#blobKind,
+        ...more,
       };
       this.#threads.start<WorkerMessage>(script, start, (message) => this.#onWorkerMessage(message));
     }

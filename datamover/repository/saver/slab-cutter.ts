@@ -1,7 +1,9 @@
+import { Fingerprinter } from '../crypto/fingerprint.ts';
 import { instantiate, type Core } from '../wasm/core.ts';
 import { CELL_BYTES, MAX_CHUNK, MIN_CHUNK, type Arena } from './arena.ts';
 import type { Control } from './control.ts';
-import type { ReaderStart } from './messages.ts';
+import { KnownChunks } from './known-chunks.ts';
+import type { KnownStart, ReaderStart } from './messages.ts';
 
 /** A cut where the low 20 bits of the fingerprint are zero: blobs of 1 MiB on average beyond the minimum. */
 const CUT_MASK = (1n << 20n) - 1n;
@@ -25,6 +27,7 @@ export class SlabCutter {
   #scanned = 0;
   #sequence = 0;
   #total = 0;
+  readonly #known: KnownStream | undefined;
 
   constructor(arena: Arena, control: Control, cut: ReaderStart['cut']) {
     this.#arena = arena;
@@ -32,7 +35,10 @@ export class SlabCutter {
     this.#cut = cut;
     this.#core = instantiate(arena.memory);
     this.#bytes = Buffer.from(arena.memory.buffer);
-    if (cut.kind === 'content') this.#core.rabinInit(BigInt(`0x${cut.polynomial}`));
+    if (cut.kind === 'content') {
+      this.#core.rabinInit(BigInt(`0x${cut.polynomial}`));
+      if (cut.known !== undefined) this.#known = new KnownStream(cut.known);
+    }
   }
 
   get blobs(): number {
@@ -56,17 +62,35 @@ export class SlabCutter {
     this.#end += count;
     this.#total += count;
     this.#control.count('read', count);
-    // Scanning waits until there is something to win: a cut is never nearer than the minimum.
-    while (this.#end - this.#from >= this.#least) {
-      const cut = this.#nextCut();
-      if (cut === 0) break;
-      this.#push(cut);
+    while (this.#cutOne());
+  }
+
+  /** False where more of the stream has to come first. */
+  #cutOne(): boolean {
+    const there = this.#end - this.#from;
+    const length = this.#known?.nextLength ?? 0;
+    if (length > 0) {
+      if (there < length) return false;
+      const chunk = this.#known?.expect(this.#bytes.subarray(this.#from, this.#from + length)) ?? -1;
+      if (chunk >= 0) {
+        this.#push(this.#from + length, chunk);
+        return true;
+      }
     }
+    // Scanning waits until there is something to win: a cut is never nearer than the minimum.
+    const cut = there >= this.#least ? this.#nextCut() : 0;
+    if (cut !== 0) this.#push(cut, this.#lookFor(cut));
+    return cut !== 0;
+  }
+
+  /** The known chunk that ends at `cut`, wherever it was in the stream before; -1 for none. */
+  #lookFor(cut: number): number {
+    return this.#known?.find(this.#bytes.subarray(this.#from, cut)) ?? -1;
   }
 
   /** The stream is complete: what is left is the last blob. */
   end(): void {
-    if (this.#end > this.#from) this.#push(this.#end);
+    if (this.#end > this.#from) this.#push(this.#end, this.#lookFor(this.#end));
     if (this.#used) this.#control.releaseSlab(this.#slab);
     this.#control.endInput();
   }
@@ -89,12 +113,13 @@ export class SlabCutter {
     return limit - this.#from === MAX_CHUNK ? limit : 0;
   }
 
-  #push(cut: number): void {
+  #push(cut: number, known: number): void {
     this.#control.push({
       address: this.#from,
       length: cut - this.#from,
       slab: this.#slab,
       sequence: this.#sequence++,
+      known,
     });
     this.#from = cut;
     this.#scanned = cut;
@@ -119,5 +144,44 @@ export class SlabCutter {
     this.#end += restBytes;
     this.#scanned = this.#from + Math.max(0, scannedBytes);
     return true;
+  }
+}
+
+/**
+ * Follows a stream along an earlier backup of it. A cut depends on nothing but the bytes since the cut before, so where the next
+ * bytes are those of the next chunk, it ends where that one ended. The last chunk ended with the stream: it proves no cut.
+ */
+class KnownStream {
+  readonly #chunks: KnownChunks;
+  readonly #fingerprints: Fingerprinter;
+  /** The chunk that comes next if nothing has changed; -1 where the stream has left what is known. */
+  #next = 0;
+  /** The last chunk that was met or expected: the next one is looked for behind it. */
+  #last = 0;
+
+  constructor({ chunks, key }: KnownStart) {
+    this.#chunks = KnownChunks.open(chunks);
+    this.#fingerprints = new Fingerprinter(key);
+  }
+
+  /** Bytes of the chunk that may come next; 0 where nothing is expected. */
+  get nextLength(): number {
+    return this.#next >= 0 && this.#next < this.#chunks.count - 1 ? this.#chunks.lengthOf(this.#next) : 0;
+  }
+
+  /** Whether these bytes are the chunk that comes next; if not, nothing is expected until one is found. */
+  expect(bytes: Uint8Array): number {
+    const chunk = this.#next;
+    const same = this.#fingerprints.of(bytes).equals(this.#chunks.fingerprintOf(chunk));
+    this.#next = same ? chunk + 1 : -1;
+    this.#last = chunk;
+    return same ? chunk : -1;
+  }
+
+  find(bytes: Uint8Array): number {
+    const chunk = this.#chunks.find(this.#fingerprints.of(bytes), bytes.length, this.#last);
+    this.#next = chunk < 0 ? -1 : chunk + 1;
+    if (chunk >= 0) this.#last = chunk;
+    return chunk;
   }
 }
