@@ -1,18 +1,14 @@
-import { createHash } from 'node:crypto';
 import type { BackupSession } from '../repository/backup-session.ts';
 import type { Repository } from '../repository/repository.ts';
 import {
   CELL_BYTES,
   saveCells,
   saveImageStream,
-  saveStream,
-  type BlobBatch,
   type CellRun,
-  type Save,
   type SaveCounters,
   type StreamInput,
 } from '../repository/saver/saver.ts';
-import { encodeFileTree, encodeTree, folderNode, type TreeNode } from '../repository/tree.ts';
+import { folderNode, type TreeNode } from '../repository/tree.ts';
 import type { ReadPlan, VolumeFeed } from '../volumes/driver.ts';
 import { openImage } from '../volumes/file/source.ts';
 import type { BackupPlan, PipedSource } from './backup-plan.ts';
@@ -20,28 +16,16 @@ import { cellsToRead } from './cells.ts';
 import { saveChain } from './chain-backup.ts';
 import { ContentList } from './content-list.ts';
 import { readBaseImage, type BaseImage, type FedImage, type ImageFacts } from './fed-image.ts';
-import { fingerprintAt, FingerprintList, saveFingerprints } from './fingerprints.ts';
+import { FingerprintList } from './fingerprints.ts';
 import { ImageTree } from './image-tree.ts';
 import { KnownImage } from './known-image.ts';
-import { knownStream } from './known-stream.ts';
-import {
-  IMAGE_FOLDER,
-  SEGMENT_BYTES,
-  STREAM_FILE,
-  streamFolder,
-  STREAMS_FOLDER,
-  type VolumeRecord,
-} from './layout.ts';
-import {
-  progressOf,
-  PROGRESS_INTERVAL_MS,
-  type KnownBytes,
-  type Progress,
-  type TransferOptions,
-} from './progress.ts';
+import { IMAGE_FOLDER, SEGMENT_BYTES, type VolumeRecord } from './layout.ts';
+import type { KnownBytes, TransferOptions } from './progress.ts';
+import { savePlainStream } from './plain-stream.ts';
 import { saveDiff } from './rbd-backup.ts';
 import { readChainBase, type ChainBase } from './stream-chain.ts';
 import type { KeptCells } from './sample.ts';
+import { forEachBlob, saveOptions, watch } from './watched-save.ts';
 import { saveZvol } from './zvol-backup.ts';
 
 /** What became of a volume's bytes: everything of its snapshot but `volume.json` and the root. */
@@ -326,88 +310,6 @@ async function saveZfsStream(
     holeBytes: 0,
     keptBytes,
   };
-}
-
-async function savePlainStream(
-  repository: Repository,
-  session: BackupSession,
-  plan: BackupPlan,
-  input: StreamInput,
-  options: TransferOptions,
-  started: number,
-): Promise<SavedContent> {
-  const content = new ContentList();
-  const fingerprints = new FingerprintList();
-  const save = saveStream(
-    session,
-    input,
-    {
-      ...saveOptions(session, options),
-      onBlobs: (batch) =>
-        forEachBlob(batch, (place, id, fingerprint) => {
-          content.set(place, id);
-          fingerprints.set(place, fingerprint);
-        }),
-    },
-    await knownStream(repository, plan.parent, options.signal),
-  );
-  const { bytes, counters } = await watch(save, options, started);
-  // A stream that brings no identity of its own is named by its content, so equal streams share their tree.
-  const folder = streamFolder(0, identity(content));
-  const beside = await saveFingerprints(session, fingerprints, content.length);
-  const file = await session.saveTree(encodeFileTree(STREAM_FILE, bytes, content, beside));
-  return {
-    record: {
-      schema: 1,
-      volume: plan.volume,
-      format: 'stream',
-      driver: plan.driver,
-      bytes,
-      streams: [{ folder, bytes }],
-    },
-    folder: folderNode(STREAMS_FOLDER, await session.saveTree(encodeTree([folderNode(folder, file)]))),
-    counters,
-    holeBytes: 0,
-    keptBytes: 0,
-  };
-}
-
-/** Of a stream that brings none of its own: 16 hex digits. */
-function identity(content: ContentList): string {
-  const hash = createHash('sha256');
-  for (const id of content) hash.update(id);
-  return hash.digest('hex').slice(0, 16);
-}
-
-/** Waits for the save, reporting meanwhile. */
-async function watch(save: Save, { onProgress }: TransferOptions, started: number, known: KnownBytes = {}) {
-  const report = (phase: Progress['phase']): void =>
-    onProgress?.(progressOf(phase, save.counters(), started, known));
-  const timer = onProgress && setInterval(() => report('transferring'), PROGRESS_INTERVAL_MS);
-  try {
-    const totals = await save.finished;
-    return { ...totals, counters: save.counters() };
-  } finally {
-    clearInterval(timer);
-    report('finishing');
-  }
-}
-
-function saveOptions(session: BackupSession, { signal, workers }: TransferOptions) {
-  return {
-    level: session.level,
-    ...(signal && { signal }),
-    ...(workers !== undefined && { workers }),
-  };
-}
-
-function forEachBlob(
-  { places, ids, fingerprints }: BlobBatch,
-  visit: (place: number, id: Uint8Array, fingerprint: Uint8Array) => void,
-): void {
-  places.forEach((place, i) =>
-    visit(place, ids.subarray(i * 32, i * 32 + 32), fingerprintAt(fingerprints, i)),
-  );
 }
 
 function imageRecord(plan: BackupPlan, bytes: number): VolumeRecord {

@@ -1,11 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { Fingerprinter } from '../crypto/fingerprint.ts';
 import { chunkLengths } from '../chunker-plain.ts';
-import { sha256 } from '../id.ts';
+import { fromBytes, sha256, toBytes } from '../id.ts';
+import { newMasterKey } from '../key-file.ts';
 import { formatPolynomial, randomPolynomial } from '../polynomial.ts';
 import { noise, seededRandom } from '../testing/bytes.ts';
 import { CELL_BYTES, layoutArena, MAX_CHUNK } from './arena.ts';
 import { Control } from './control.ts';
+import { KnownChunks } from './known-chunks.ts';
 import type { ReaderStart } from './messages.ts';
 import { SlabCutter } from './slab-cutter.ts';
 
@@ -14,11 +17,22 @@ interface Cut {
   readonly id: string;
 }
 
+/** Which known chunk each blob was taken for. */
+interface Recognized {
+  readonly chunks: number[];
+}
+
 /**
  * Feeds a stream in pieces of these lengths (again and again) and takes each blob from the queue as a worker would, though
  * later: up to `delayed` blobs wait, so that slabs are still in use when the reader wants them.
  */
-function cut(stream: Uint8Array, kind: ReaderStart['cut'], pieces: readonly number[], delayed = 0): Cut[] {
+function cut(
+  stream: Uint8Array,
+  kind: ReaderStart['cut'],
+  pieces: readonly number[],
+  delayed = 0,
+  recognized?: Recognized,
+): Cut[] {
   const arena = layoutArena({ workers: 1, packSlots: 1, input: 'content' });
   const control = new Control();
   const cutter = new SlabCutter(arena, control, kind);
@@ -33,6 +47,7 @@ function cut(stream: Uint8Array, kind: ReaderStart['cut'], pieces: readonly numb
       length: blob.length,
       id: sha256(bytes.subarray(blob.address, blob.address + blob.length)),
     });
+    recognized?.chunks.push(blob.known);
     control.releaseSlab(blob.slab);
     return true;
   };
@@ -111,6 +126,71 @@ describe('content-defined cuts', () => {
     expect(lengths[0]).toBe(MAX_CHUNK);
     const cuts = cut(stream, { kind: 'content', polynomial: '3da3358b4dc173' }, [777_777]);
     expect(cuts).toEqual(pieces(stream, lengths));
+  });
+});
+
+describe('F-55 a stream that is known in parts', () => {
+  const polynomial = randomPolynomial();
+  const key = newMasterKey();
+  const fingerprints = new Fingerprinter(key);
+
+  function known(base: Buffer): { kind: ReaderStart['cut']; ids: string[] } {
+    let at = 0;
+    const chunks = chunkLengths(base, polynomial).map((length) => {
+      const bytes = base.subarray(at, (at += length));
+      return { id: toBytes(sha256(bytes)), length, fingerprint: fingerprints.of(bytes) };
+    });
+    const { shared } = KnownChunks.of(chunks);
+    return {
+      kind: { kind: 'content', polynomial: formatPolynomial(polynomial), known: { chunks: shared, key } },
+      ids: chunks.map(({ id }) => fromBytes(id)),
+    };
+  }
+
+  /** Cuts `stream` beside `base`; the cuts must be those of the plain twin, and what is recognized what it is taken for. */
+  function recognize(base: Buffer, stream: Buffer, arriving: number[]): number[] {
+    const { kind, ids } = known(base);
+    const recognized: Recognized = { chunks: [] };
+    const cuts = cut(stream, kind, arriving, 0, recognized);
+    expect(cuts).toEqual(pieces(stream, chunkLengths(stream, polynomial)));
+    const taken = recognized.chunks.map((chunk) => (chunk < 0 ? undefined : ids[chunk]));
+    cuts.forEach(({ id }, i) => expect([undefined, id]).toContain(taken[i]));
+    // What the base has is found wherever it is now.
+    cuts.forEach(({ id }, i) => expect(taken[i] !== undefined).toBe(ids.includes(id)));
+    return recognized.chunks;
+  }
+
+  const base = noise('known', 30 << 20);
+
+  test('is cut as without it, and unchanged all of it is recognized', () => {
+    const chunks = recognize(base, base, [1 << 20]);
+    expect(chunks).toEqual(chunks.map((_, i) => i));
+  });
+
+  test('goes on where it is found again: bytes changed, put in, taken out, moved', () => {
+    const at = 11 << 20;
+    const changed = Buffer.from(base);
+    changed.fill(1, at, at + 5);
+    const streams = [
+      changed,
+      Buffer.concat([base.subarray(0, at), noise('new', 3_000_000), base.subarray(at)]),
+      Buffer.concat([base.subarray(0, at), base.subarray(at + 4_000_000)]),
+      Buffer.concat([base.subarray(at), base.subarray(0, at)]),
+      base.subarray(0, at),
+      Buffer.concat([base, noise('more', 5 << 20)]),
+      Buffer.concat([Buffer.of(0), base]),
+    ];
+    for (const stream of streams) {
+      const chunks = recognize(base, stream, [777_777, 65536]);
+      expect(chunks.filter((chunk) => chunk >= 0).length).toBeGreaterThan(3);
+    }
+  });
+
+  test('another base, an empty one and the first half of a cut prove nothing', () => {
+    expect(recognize(noise('other', 9 << 20), base, [1 << 20]).every((chunk) => chunk < 0)).toBe(true);
+    recognize(Buffer.alloc(0), base, [1 << 20]);
+    // The base's last chunk ended with it: here the same bytes go on.
+    recognize(base.subarray(0, (20 << 20) + 99), base, [1 << 20]);
   });
 });
 
