@@ -113,25 +113,17 @@ describePeers(['minio', 'openssl'], 'a repository in a bucket, over TLS', () => 
   });
 
   test('limits are kept', async () => {
-    const started = performance.now();
-    const args = ['backup', `file:${bench.path('disk.img')}`, '--volume', 'shop/limited', '--force'];
     await bench.image('disk.img', 6);
-    await bench.json([...args, '--limit-upload', '3072'], { env });
-    expect(performance.now() - started).toBeGreaterThan(1500);
-    const begun = performance.now();
-    await bench.json(
-      [
-        'restore',
-        'latest',
-        '--volume',
-        'shop/limited',
-        '--to',
-        `file:${bench.path('slow.img')}`,
-        '--limit-download',
-        '3072',
-      ],
-      { env },
-    );
-    expect(performance.now() - begun).toBeGreaterThan(1500);
+    const up = ['backup', `file:${bench.path('disk.img')}`, '--volume', 'shop/limited', '--force'];
+    const down = ['restore', 'latest', '--volume', 'shop/limited', '--to', `file:${bench.path('slow.img')}`];
+    for (const args of [
+      [...up, '--limit-upload', '3072'],
+      [...down, '--limit-download', '3072'],
+    ]) {
+      const begun = performance.now();
+      await bench.json(args, { env });
+      // 6 MiB at 3 MiB/s, less a burst of a tenth of a second and the last piece; the command's own start and end come on top.
+      expect(performance.now() - begun).toBeGreaterThan(1850);
+    }
   });
 });

@@ -326,6 +326,22 @@ describePeer('minio', 'S3 on MinIO', () => {
     expect((await store.load(handle)).length).toBe(10);
   });
 
+  test('over TLS, too, nothing is loaded before its last piece may pass', async () => {
+    const store = new S3Store(s3Options(await startMinio({ tls: true })));
+    await store.create();
+    const { handle } = await saved(store, 'data', 4 << 20);
+    let waiting = 0;
+    // Longer than the next pieces take to come: TLS hands over several at once.
+    const pace = async (): Promise<void> => {
+      waiting += 1;
+      await new Promise((resolve) => setTimeout(resolve, 3 * waiting));
+      waiting -= 1;
+    };
+    const bytes = await store.load(handle, { pace });
+    expect(bytes).toHaveLength(4 << 20);
+    expect(waiting).toBe(0);
+  }, 60_000);
+
   test('a server that dies is waited for until the deadline', async () => {
     const server = await startMinio({ own: true });
     const bucket = await makeBucket(server);

@@ -76,6 +76,8 @@ class Download implements Reader {
   /** Where the content goes. */
   #body: Uint8Array = new Uint8Array(0);
   #received = 0;
+  /** Pieces that came and may not pass yet: TLS hands over what it has decrypted, told to stop or not. */
+  #waiting = 0;
   readonly #settle: { resolve: (memory: Uint8Array | undefined) => void; reject: (error: unknown) => void };
 
   constructor(socket: KeptSocket, outline: Outline, options: LoadOptions, watch: Watch) {
@@ -146,11 +148,14 @@ class Download implements Reader {
   #receivedBody(bytes: number): boolean {
     this.#received += bytes;
     const waiting = bytes === 0 ? undefined : this.#options.pace?.(bytes);
-    if (waiting === undefined) return this.#next();
-    void this.#watch.outside(waiting).then(() => {
-      if (this.#next()) this.#socket.resume();
-    });
-    return false;
+    if (waiting !== undefined) {
+      this.#waiting += 1;
+      void this.#watch.outside(waiting).then(() => {
+        this.#waiting -= 1;
+        if (this.#waiting === 0 && this.#next()) this.#socket.resume();
+      });
+    }
+    return this.#waiting === 0 && this.#next();
   }
 
   /** True: reading goes on, for the rest of the body or for the next answer. */

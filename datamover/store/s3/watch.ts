@@ -16,6 +16,9 @@ export class Watch {
   #timer: NodeJS.Timeout;
   /** Why we ended it ourselves; the socket's own error then says nothing more. */
   #ended: StoreFailure | undefined;
+  /** How many things are waited for that are not the server's fault. */
+  #outside = 0;
+  #over = false;
 
   /** `onEnd` must break the connection. */
   constructor(call: Call, stallMs: number, onEnd: (failure: StoreFailure) => void) {
@@ -28,14 +31,16 @@ export class Watch {
 
   /** Bytes have moved. */
   moved(): void {
-    this.#timer.refresh();
+    if (this.#outside === 0) this.#timer.refresh();
   }
 
   /** Waits for something that is not the server's fault. */
   async outside(waiting: Promise<void>): Promise<void> {
+    this.#outside += 1;
     clearTimeout(this.#timer);
     await waiting;
-    this.#timer = setTimeout(this.#stalled, this.#stallMs);
+    this.#outside -= 1;
+    if (this.#outside === 0 && !this.#over) this.#timer = setTimeout(this.#stalled, this.#stallMs);
   }
 
   /** What an error of the connection means. */
@@ -44,6 +49,7 @@ export class Watch {
   }
 
   done(): void {
+    this.#over = true;
     clearTimeout(this.#timer);
     this.#call.signal?.removeEventListener('abort', this.#aborted);
   }
