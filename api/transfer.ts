@@ -47,6 +47,9 @@ export const progress = object('How far the transfer is.', {
   totalBytes: optional(count('Bytes of the volume.')),
   bytesDone: optional(count('Bytes of the volume that are dealt with.')),
   percent: optional(count('The same as a share, rounded down.', { maximum: 100 })),
+  bytesStoredAgain: optional(
+    count('Of what a backup keeps of its base: bytes stored anew, since a prune had marked them.'),
+  ),
 });
 export type TransferProgress = TypeOf<typeof progress>;
 

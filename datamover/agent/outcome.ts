@@ -19,6 +19,7 @@ export interface OwnedStatus {
     readonly totalBytes?: number;
     readonly bytesDone?: number;
     readonly percent?: number;
+    readonly bytesStoredAgain?: number;
   };
   readonly amounts?: VolumeSnapshotBackupStatus['amounts'] | VolumeSnapshotRestoreStatus['amounts'];
   readonly base?: VolumeSnapshotBackupStatus['base'];
@@ -50,6 +51,7 @@ export function transferred(
 export function progressStatus({
   bytesDone,
   totalBytes,
+  bytesStoredAgain,
   bytesVerified,
 }: TransferProgress): Pick<OwnedStatus, 'progress' | 'moved' | 'verification'> {
   const known = totalBytes !== undefined && totalBytes > 0;
@@ -57,6 +59,7 @@ export function progressStatus({
     moved: formatBytes(bytesDone),
     progress: {
       bytesDone,
+      ...optional('bytesStoredAgain', bytesStoredAgain),
       ...(known && { totalBytes, percent: Math.min(99, Math.floor((bytesDone / totalBytes) * 100)) }),
     },
     ...(bytesVerified !== undefined && { verification: { state: 'Running', bytesRead: bytesVerified } }),

@@ -30,6 +30,8 @@ export interface TransferProgress {
   readonly bytesDone: number;
   readonly totalBytes?: number;
   readonly bytesPerSecond: number;
+  /** While what a backup keeps of its base is stored anew. */
+  readonly bytesStoredAgain?: number;
   /** While a restored volume is read back. */
   readonly bytesVerified?: number;
 }
@@ -95,6 +97,9 @@ function progressOf(status: Message): TransferProgress {
     bytesDone: Math.max(number('bytes_done'), number('bytes_restored')),
     bytesPerSecond: number('bytes_per_second'),
     ...(typeof status['total_bytes'] === 'number' ? { totalBytes: status['total_bytes'] } : {}),
+    ...(typeof status['bytes_stored_again'] === 'number'
+      ? { bytesStoredAgain: status['bytes_stored_again'] }
+      : {}),
     ...(typeof status['bytes_verified'] === 'number' ? { bytesVerified: status['bytes_verified'] } : {}),
   };
 }

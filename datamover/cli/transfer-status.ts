@@ -20,7 +20,7 @@ export class TransferStatus {
     const fraction = total === undefined || total === 0 ? undefined : done / total;
     // Everything is read, and the last of it is on its way to the store.
     const ending = total !== undefined && done >= total;
-    const verified = progress.verifiedBytes;
+    const { verifiedBytes: verified, storedAgainBytes: again } = progress;
     const phase = ending && verified === undefined ? 'finishing' : progress.phase;
     const left = total === undefined || rate <= 0 ? undefined : Math.max(0, total - done) / rate;
     return {
@@ -29,6 +29,7 @@ export class TransferStatus {
         total === undefined ? formatBytes(done) : `${formatBytes(done)} of ${formatBytes(total)}`,
         phase === 'transferring' ? `${formatBytes(rate)}/s` : phase,
         ...(verified === undefined ? [] : [`${formatBytes(verified)} read back`]),
+        ...(again === undefined ? [] : [`${formatBytes(again)} of the base stored anew`]),
         ...(left === undefined || phase !== 'transferring' ? [] : [`${formatClock(left)} left`]),
         ...this.#amounts(progress),
       ],
@@ -47,6 +48,7 @@ export class TransferStatus {
               data_added_packed: progress.storedBytes,
               deduplicated_bytes: progress.deduplicatedBytes,
               zero_bytes: progress.zeroBytes,
+              ...(again === undefined ? {} : { bytes_stored_again: again }),
             }
           : {
               zero_bytes: progress.zeroBytes,

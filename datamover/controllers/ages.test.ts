@@ -16,10 +16,11 @@ class SteadyClockDouble {
 const BACK_OFF_MS = 30_000;
 const SETTINGS = {
   ...{ retries: 5, snapshotTimeout: 600_000, claimTimeout: 300_000, stallTimeout: 1_800_000 },
-  cleanupTimeout: 300_000,
+  ...{ cleanupTimeout: 300_000, nodeTimeout: 14_400_000 },
 };
 const AROUND: Surroundings = {
   ...{ ours: true, orphaned: undefined, lease: 'free', unheldForMs: 0, stillForMs: 0, agentAlive: true },
+  homelessForMs: 0,
 };
 const LIMITS = { cluster: 9, node: 9, target: () => 9 };
 const AGENTS = [{ node: 'n1', drivers: ['zfs'] }];

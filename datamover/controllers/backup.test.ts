@@ -12,6 +12,7 @@ import { SECRETS } from '../kubernetes/core-resources.ts';
 import { until } from '../kubernetes/testing/waiting.ts';
 import { findCondition } from '../kubernetes/conditions.ts';
 import { LEASES } from '../kubernetes/lease.ts';
+import { DEFAULTS } from './settings.ts';
 import type { AgentDouble } from './testing/agent-double.ts';
 import { ControllerBench, MOVER, PASSWORD, SNAPSHOT_ID, VELERO } from './testing/bench.ts';
 
@@ -52,6 +53,7 @@ describePeers(
       });
       expect(Object.fromEntries(await agent.secretOf(waiting))).toEqual({
         ...{ RESTIC_REPOSITORY: `${bench.repository}/${namespace}`, RESTIC_PASSWORD: PASSWORD },
+        RESTIC_HOST: expect.stringMatching(/^kubernetes-[0-9a-f]{8}$/),
       });
       // K-18: it is there before the agent needs it.
       expect(await readdir(join(bench.repository, namespace))).toContain('config');
@@ -287,6 +289,33 @@ describePeers(
       reborn.die();
     }, 180_000);
 
+    test('K-15: what only a node that is gone reaches waits with the reason, and is given up in the end', async () => {
+      const { namespace, content } = await bench.makeSnapshot({ node: 'gone' });
+      const made = await bench.backUp(namespace, content);
+      const because = 'no agent with the driver zfs works on node gone';
+      const waiting = await bench.when(
+        made,
+        ({ status }) => status?.message?.includes(because) === true,
+        'waits for its node',
+      );
+      expect(findCondition(waiting.status?.conditions, 'Assigned')).toMatchObject({
+        ...{ status: 'False', reason: 'NodeUnavailable' },
+      });
+      const { name } = made.metadata;
+      await until(
+        async () => {
+          bench.clock.aheadMs += DEFAULTS.nodeTimeout;
+          // So that it is looked at now.
+          const touch = ['annotate', 'vsb', name, `at=${bench.clock.aheadMs}`, '--overwrite'];
+          await bench.cluster.kubectl([...touch, `--namespace=${namespace}`]);
+          return (await bench.read(made)).status?.phase === 'Failed';
+        },
+        () => 'the end of its wait',
+      );
+      const { status } = await bench.ended(made, 'Failed');
+      expect(status?.message).toContain(because);
+    }, 120_000);
+
     test('K-16: limits hold while many wait, and each is carried once', async () => {
       const node = 'node-3';
       const crowd = await bench.agent(node);
@@ -381,8 +410,11 @@ describePeers(
       const waiting = await bench.processing(made);
       const repository = `${location}/${namespace}/${claim}`;
       expect(waiting.status?.resticrepository).toBe(repository);
+      const system = ['get', 'namespace', 'kube-system', '--output=jsonpath={.metadata.uid}'];
+      const uid = await bench.cluster.kubectl(system);
       expect(Object.fromEntries(await agent.secretOf(waiting))).toEqual({
         ...{ RESTIC_REPOSITORY: repository, RESTIC_PASSWORD: PASSWORD, 'limit.upload': '4096' },
+        RESTIC_HOST: `kubernetes-${uid.slice(0, 8)}`,
         ...{ AWS_ACCESS_KEY_ID: minio.accessKey, AWS_SECRET_ACCESS_KEY: minio.secretKey },
       });
       await agent.claim(waiting);

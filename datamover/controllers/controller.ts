@@ -17,6 +17,7 @@ import { resourceOf, type Resource } from '../kubernetes/resource.ts';
 import type { VitalParts, Watching } from '../kubernetes/vitality.ts';
 import { runWorkers, WorkQueue, type Reconciled } from '../kubernetes/workqueue.ts';
 import { Ages, type SteadyClock } from './ages.ts';
+import { ClusterName } from './cluster-name.ts';
 import { BackupFlow } from './backup-flow.ts';
 import type { Log } from './log.ts';
 import { RestoreFlow } from './restore/restore-flow.ts';
@@ -105,7 +106,8 @@ export async function runController(options: ControllerOptions): Promise<void> {
     },
   });
   const shared = {
-    ...{ site, events, log, ages, repositories: new RepositoryMaker() },
+    ...{ site, events, log, ages, clusterName: new ClusterName(client, settings.clusterName) },
+    ...{ repositories: new RepositoryMaker() },
     lookAround: (object: TransferObject) => look.of(object),
     remember: (object: TransferObject) => transfers.remember(object),
   };

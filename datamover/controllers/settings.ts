@@ -6,6 +6,8 @@ export interface ControllerSettings {
   readonly veleroNamespace?: string;
   readonly zfsNamespace: string;
   readonly cephCsiConfig?: { readonly namespace: string; readonly name: string };
+  /** The host of its snapshots; one of its own without it. */
+  readonly clusterName?: string;
   /** ConfigMap in the mover's namespace. */
   readonly mapping?: string;
   /** The secret with RESTIC_PASSWORD for repositories that follow from a BackupStorageLocation. */
@@ -20,6 +22,8 @@ export interface ControllerSettings {
   readonly stallTimeout: number;
   readonly volumeTimeout: number;
   readonly cleanupTimeout: number;
+  /** For a node without which a queued transfer cannot begin. */
+  readonly nodeTimeout: number;
   readonly resyncInterval: number;
 }
 
@@ -40,5 +44,6 @@ export const DEFAULTS = {
   stallTimeout: 30 * MINUTE,
   volumeTimeout: 30 * MINUTE,
   cleanupTimeout: 5 * MINUTE,
+  nodeTimeout: 240 * MINUTE,
   resyncInterval: 10 * MINUTE,
 } as const satisfies Partial<ControllerSettings>;

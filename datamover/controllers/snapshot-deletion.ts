@@ -10,6 +10,7 @@ import type { EventRecorder } from '../kubernetes/events.ts';
 import type { Stored } from '../kubernetes/object.ts';
 import { resourceOf } from '../kubernetes/resource.ts';
 import type { Reconciled } from '../kubernetes/workqueue.ts';
+import { Slots } from '../store/slots.ts';
 import type { Ages } from './ages.ts';
 import { explainFailure, TransferFailure } from './failure.ts';
 import { findRepository } from './repository/access.ts';
@@ -49,11 +50,15 @@ export function planDeletion(
   }
 }
 
-/** Frees what SnapshotDeleteRequests name. One at a time: each holds the repository's lock, and prunes. */
+/**
+ * Frees what SnapshotDeleteRequests name. One at a time, whatever their namespaces: each holds a repository's lock, and prunes, which
+ * may take long and much memory; transfers' repositories are opened beside it.
+ */
 export class SnapshotDeletion {
   readonly #site: Site;
   readonly #events: EventRecorder;
   readonly #ages: Ages;
+  readonly #turn = new Slots(1);
 
   constructor(site: Site, events: EventRecorder, ages: Ages) {
     this.#site = site;
@@ -74,7 +79,12 @@ export class SnapshotDeletion {
         await orMissing(requests.delete(namespace, name, { uid }));
         return undefined;
       case 'run':
-        return this.#run(request, signal);
+        if (!(await this.#turn.take(signal))) throw signal.reason;
+        try {
+          return await this.#run(request, signal);
+        } finally {
+          this.#turn.give();
+        }
     }
   }
 

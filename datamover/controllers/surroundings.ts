@@ -7,7 +7,7 @@ import { LeaseObserver, type Lease } from '../kubernetes/lease.ts';
 import { CLAIMS } from '../kubernetes/storage-resources.ts';
 import { orMissing } from '../kubernetes/api-error.ts';
 import type { Ages } from './ages.ts';
-import { agentOf, type LiveAgent } from './assignment.ts';
+import { agentOf, nodesFor, type LiveAgent } from './assignment.ts';
 import { chooseMover, type MoverChoice } from '../../api/mover-class.ts';
 import { orphanedBecause } from './owner.ts';
 import { claimOfBackup } from './resolve/backup-source.ts';
@@ -52,6 +52,8 @@ export class SurroundingsLook {
     const lease = this.#leaseOf(object);
     const unheld = claimed && lease !== 'held';
     const { ages } = this.#parts;
+    const homeless = this.#isHomeless(object);
+    if (!homeless) ages.end(uid, 'homeless');
     if (!unheld) ages.end(uid, 'unheld');
     if (!claimed) ages.end(uid, 'progress');
     return {
@@ -60,8 +62,15 @@ export class SurroundingsLook {
       lease,
       unheldForMs: unheld ? ages.of(uid, 'unheld', status?.claimedBy ?? '') : 0,
       stillForMs: claimed ? ages.of(uid, 'progress', `${status?.claimedBy ?? ''} ${movesOf(status)}`) : 0,
+      homelessForMs: homeless ? ages.of(uid, 'homeless', '') : 0,
       agentAlive: this.agents().some(({ node }) => node === status?.node),
     };
+  }
+
+  #isHomeless({ status }: TransferObject): boolean {
+    const { storage, node, batchingStatus } = status ?? {};
+    if (storage === undefined || batchingStatus !== 'Queued') return false;
+    return nodesFor(storage.driver, node, this.agents()).length === 0;
   }
 
   /** Notes that the lease was renewed: who looks seldom would take an old renewal for a new one. */
@@ -113,5 +122,6 @@ export class SurroundingsLook {
 function movesOf(status: TransferObject['status']): string {
   if (status === undefined) return '';
   const verified = 'verification' in status ? status.verification.bytesRead : undefined;
-  return `${String(status.progress?.bytesDone)} ${String(verified)}`;
+  const { bytesDone, bytesStoredAgain } = status.progress ?? {};
+  return `${String(bytesDone)} ${String(bytesStoredAgain)} ${String(verified)}`;
 }

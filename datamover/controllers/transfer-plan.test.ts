@@ -12,7 +12,7 @@ import {
 
 const SETTINGS: PlanSettings = {
   ...{ retries: 5, snapshotTimeout: 600_000, claimTimeout: 300_000, stallTimeout: 1_800_000 },
-  cleanupTimeout: 300_000,
+  ...{ cleanupTimeout: 300_000, nodeTimeout: 14_400_000 },
 };
 
 function condition(status: ConditionView['status'], reason = 'Complete', forMs = 0): ConditionView {
@@ -32,6 +32,7 @@ const RUNNING: TransferView = {
 };
 const CALM: Surroundings = {
   ...{ ours: true, orphaned: undefined, lease: 'free', unheldForMs: 0, stillForMs: 0, agentAlive: true },
+  homelessForMs: 0,
 };
 const HELD: Surroundings = { ...CALM, lease: 'held' };
 
@@ -68,6 +69,7 @@ const anySurroundings = fc.record<Surroundings>({
   lease: fc.constantFrom('held', 'free', 'expired'),
   unheldForMs: fc.nat(100_000),
   stillForMs: fc.nat(4_000_000),
+  homelessForMs: fc.nat(20_000_000),
   agentAlive: fc.boolean(),
 });
 const always = (check: (view: TransferView, around: Surroundings) => void): void =>
@@ -136,6 +138,17 @@ describe('the plan of a transfer', () => {
     expect(carried({ claimed: false }, { agentAlive: false })).toMatchObject({ reason: 'NodeLost' });
     expect(carried({}, { ...HELD, stillForMs: 1_800_000 })).toMatchObject({
       ...{ do: 'requeue', reason: 'TimedOut' },
+    });
+  });
+
+  it('K-15: gives up what waits for a node that does not come back, with the reason that it had', () => {
+    const waiting = { assigned: condition('False', 'NodeUnavailable') };
+    expect(plan(waiting, { homelessForMs: 14_399_999 })).toEqual({ do: 'leave' });
+    expect(plan(waiting, { homelessForMs: 14_400_000 })).toMatchObject({
+      ...{ do: 'end', phase: 'Failed', reason: 'NodeUnavailable', message: 'because NodeUnavailable' },
+    });
+    expect(plan({ assigned: condition('True') }, { homelessForMs: 14_400_000 })).toMatchObject({
+      do: 'prepare',
     });
   });
 

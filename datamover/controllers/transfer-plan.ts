@@ -42,6 +42,8 @@ export interface Surroundings {
   readonly unheldForMs: number;
   /** Milliseconds for which a claimed transfer has shown no progress. */
   readonly stillForMs: number;
+  /** Milliseconds for which no agent that reaches the storage of a queued transfer lives. */
+  readonly homelessForMs: number;
   /** Whether the assigned node's agent lives. */
   readonly agentAlive: boolean;
 }
@@ -71,7 +73,7 @@ export type Step =
 
 export type PlanSettings = Pick<
   ControllerSettings,
-  'retries' | 'snapshotTimeout' | 'claimTimeout' | 'stallTimeout' | 'cleanupTimeout'
+  'retries' | 'snapshotTimeout' | 'claimTimeout' | 'stallTimeout' | 'cleanupTimeout' | 'nodeTimeout'
 >;
 
 /** A lease lasts 30 s (K-13); an agent that claimed gets that long to take it. */
@@ -148,7 +150,14 @@ function planProgress(view: TransferView, around: Surroundings, settings: PlanSe
   if (view.claimed) {
     return around.lease === 'held' ? { do: 'wait', ms: LOOK_AGAIN_MS } : { do: 'release' };
   }
-  return view.assigned?.status === 'True' ? { do: 'prepare' } : { do: 'leave' };
+  if (view.assigned?.status === 'True') return { do: 'prepare' };
+  // A node that is gone for good takes its ZFS volumes along.
+  if (around.homelessForMs >= settings.nodeTimeout)
+    return failed(
+      REASONS.nodeUnavailable,
+      view.assigned?.message ?? 'no agent that reaches its storage works',
+    );
+  return { do: 'leave' };
 }
 
 function planProcessing(view: TransferView, around: Surroundings, settings: PlanSettings): Step {

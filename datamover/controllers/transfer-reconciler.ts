@@ -14,6 +14,7 @@ import { LEASES } from '../kubernetes/lease.ts';
 import type { Stored } from '../kubernetes/object.ts';
 import type { Reconciled } from '../kubernetes/workqueue.ts';
 import type { Ages } from './ages.ts';
+import type { ClusterName } from './cluster-name.ts';
 import { explainFailure, TransferFailure } from './failure.ts';
 import { isWaiting, type TransferFlow } from './flow.ts';
 import type { Log } from './log.ts';
@@ -45,6 +46,7 @@ export interface ReconcilerParts<T extends TransferKind> {
   readonly events: EventRecorder;
   readonly log: Log;
   readonly ages: Ages;
+  readonly clusterName: ClusterName;
   /** Looks at what plans are made of beside the object itself. */
   readonly lookAround: (object: Stored<T>) => Promise<Surroundings>;
   /** Told of every object that a write gave back. */
@@ -145,7 +147,8 @@ export class TransferReconciler<T extends TransferKind> {
       const access = await findRepository(site, request);
       await repositories.ensure(access, request.writes, signal);
       const ceph = await flow.ceph(object, signal);
-      await writeTransferSecret(site.client, site.settings.namespace, object, access, ceph);
+      const host = await this.#parts.clusterName.get();
+      await writeTransferSecret(site.client, site.settings.namespace, object, access, ceph, host);
     } catch (error) {
       if (isApiError(error, 'conflict', 'cancelled') || signal.aborted) throw error;
       const { reason, message, retryable } = explainFailure(error);

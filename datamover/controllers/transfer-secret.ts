@@ -21,9 +21,10 @@ export async function writeTransferSecret(
   object: TransferObject,
   access: RepositoryAccess,
   ceph: CephAccess | undefined,
+  host: string,
 ): Promise<void> {
   const values: Readonly<Record<string, string | undefined>> = {
-    ...{ RESTIC_REPOSITORY: access.repository, RESTIC_PASSWORD: access.password },
+    ...{ RESTIC_REPOSITORY: access.repository, RESTIC_PASSWORD: access.password, RESTIC_HOST: host },
     ...{ AWS_ACCESS_KEY_ID: access.accessKeyId, AWS_SECRET_ACCESS_KEY: access.secretAccessKey },
     ...{ AWS_SESSION_TOKEN: access.sessionToken, AWS_DEFAULT_REGION: access.region, 'ca.crt': access.ca },
     ...{ 'limit.upload': access.uploadLimit?.toString(), 'limit.download': access.downloadLimit?.toString() },

@@ -25,6 +25,10 @@ export const CONFIG_MAPS = defineResource<ConfigMap>({
   ...{ group: '', version: 'v1', kind: 'ConfigMap', plural: 'configmaps', namespaced: true },
 });
 
+export const NAMESPACES = defineResource<KubernetesObject>({
+  ...{ group: '', version: 'v1', kind: 'Namespace', plural: 'namespaces', namespaced: false },
+});
+
 /** A Secret's values as bytes, by key. */
 export function secretValues(secret: Secret): ReadonlyMap<string, Buffer> {
   const entries = Object.entries(secret.data ?? {});

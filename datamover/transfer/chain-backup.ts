@@ -2,19 +2,14 @@ import { DatamoverError } from '../errors.ts';
 import type { BackupSession } from '../repository/backup-session.ts';
 import { toBytes } from '../repository/id.ts';
 import type { Repository } from '../repository/repository.ts';
-import {
-  saveWatched,
-  type Save,
-  type SaveCounters,
-  type SaveOptions,
-  type StreamInput,
-} from '../repository/saver/saver.ts';
+import { saveWatched, type Save, type SaveCounters, type StreamInput } from '../repository/saver/saver.ts';
 import { decodeTree, encodeFileTree, encodeTree, folderNode, type TreeNode } from '../repository/tree.ts';
 import type { Id } from '../repository/types.ts';
 import type { ChainFacts, StreamFacts } from '../volumes/zfs/stream-facts.ts';
 import { ContentList } from './content-list.ts';
 import { loadKept, storeMarkedAgain } from './kept-blobs.ts';
 import { STREAM_FILE, streamFolder, STREAMS_FOLDER } from './layout.ts';
+import type { KeepingOptions } from './progress.ts';
 import {
   describeStream,
   keptStreams,
@@ -47,7 +42,7 @@ export async function saveChain(
   session: BackupSession,
   input: StreamInput,
   base: ChainBase | undefined,
-  options: Omit<SaveOptions, 'onBlobs'>,
+  options: KeepingOptions,
   watch: (save: Save) => Promise<{ readonly bytes: number }>,
 ): Promise<SavedChain> {
   const content = new ContentList();
@@ -77,7 +72,7 @@ export async function saveChain(
   const kept = facts && keptStreams(base, facts.fromGuid);
   if (facts === undefined || kept === undefined) throw new Error('the thread ended without a word');
   if (kept >= LONGEST_CHAIN) throw tooLong(base);
-  if (base !== undefined && kept > 0) await keepStreams(repository, session, base, kept, options.signal);
+  if (base !== undefined && kept > 0) await keepStreams(repository, session, base, kept, options);
   const name = streamFolder(kept, facts.guid);
   const file = await session.saveTree(encodeFileTree(STREAM_FILE, bytes, content));
   const folders = [...(base?.folders.slice(0, kept) ?? []), folderNode(name, file)];
@@ -99,14 +94,15 @@ async function keepStreams(
   session: BackupSession,
   base: ChainBase,
   kept: number,
-  signal: AbortSignal | undefined,
+  options: KeepingOptions,
 ): Promise<void> {
+  const { signal } = options;
   for (const { subtree = '', name } of base.folders.slice(0, kept)) {
     const tree = await loadKept(repository, 'tree', subtree, base.name, signal);
     const nodes = decodeTree(tree, `tree ${subtree.slice(0, 12)}`);
     const ids = nodes.flatMap(({ content = [] }) => content);
     await checkWhole(repository, ids, base, name, signal);
-    await storeMarkedAgain(repository, session, ids.map(toBytes), base.name, signal);
+    await storeMarkedAgain(repository, session, ids.map(toBytes), base.name, options);
     await session.saveTree(tree);
   }
 }

@@ -8,7 +8,6 @@ import {
   saveFed,
   type Save,
   type SaveCounters,
-  type SaveOptions,
   type StreamInput,
 } from '../repository/saver/saver.ts';
 import type { Id } from '../repository/types.ts';
@@ -17,6 +16,7 @@ import { fingerprintAt, FingerprintList, NO_FINGERPRINT } from './fingerprints.t
 import { zeroBlobId } from './image-tree.ts';
 import { storeMarkedAgain } from './kept-blobs.ts';
 import type { VolumeRecord } from './layout.ts';
+import type { KeepingOptions } from './progress.ts';
 import { VolumeReader } from './volume-reader.ts';
 
 /** An earlier backup of an image, which a stream of changes may build on. */
@@ -79,7 +79,7 @@ export async function saveFedImage<Facts extends ImageFacts>(
   session: BackupSession,
   feed: ImageFeed,
   base: BaseImage | undefined,
-  options: Omit<SaveOptions, 'onBlobs'>,
+  options: KeepingOptions,
   watch: (save: Save) => Promise<unknown>,
 ): Promise<FedImage<Facts>> {
   const { content, fingerprints, unknown } = await loadContent(repository, base);
@@ -132,7 +132,7 @@ export async function saveFedImage<Facts extends ImageFacts>(
   for (let cell = cells; cell < kept.capacity; cell++) kept.remove(cell);
   if (freedCells > 0) await session.saveData(new Uint8Array(CELL_BYTES));
   if (base !== undefined)
-    await storeMarkedAgain(repository, session, idsOf(content, kept), base.name, options.signal);
+    await storeMarkedAgain(repository, session, idsOf(content, kept), base.name, options);
   const counters = save.counters();
   const touchedBytes = counters.fresh + counters.duplicate + counters.zero;
   const freedBytes = freedCells * CELL_BYTES;

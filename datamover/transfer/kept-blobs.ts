@@ -5,6 +5,7 @@ import { fromBytes, shortId } from '../repository/id.ts';
 import { inFlight } from '../repository/in-flight.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { BlobType, Id } from '../repository/types.ts';
+import type { KeepingOptions } from './progress.ts';
 
 /** Blobs in memory at once, each of a cell's size at most or of the largest cut of a stream. */
 const BLOBS_AT_ONCE = 4;
@@ -19,7 +20,7 @@ export async function storeMarkedAgain(
   session: BackupSession,
   ids: Iterable<Uint8Array>,
   baseName: string,
-  signal?: AbortSignal,
+  { signal, onStoredAgain }: Pick<KeepingOptions, 'signal' | 'onStoredAgain'> = {},
 ): Promise<void> {
   const { index } = repository;
   // A blob counts as live only when its new pack is stored, so what is on its way has to be known here.
@@ -32,7 +33,9 @@ export async function storeMarkedAgain(
     }
   }
   const store = async (id: Id): Promise<void> => {
-    await session.saveData(await loadKept(repository, 'data', id, baseName, signal));
+    const blob = await loadKept(repository, 'data', id, baseName, signal);
+    await session.saveData(blob);
+    onStoredAgain?.(blob.length);
   };
   const walk = inFlight(marked(), BLOBS_AT_ONCE, store);
   while ((await walk.next()).done !== true);

@@ -1,4 +1,4 @@
-import type { SaveCounters } from '../repository/saver/saver.ts';
+import type { SaveCounters, SaveOptions } from '../repository/saver/saver.ts';
 
 /** What a transfer has done so far. All amounts are bytes of the volume, but `storedBytes`: bytes in the store. */
 export interface Progress {
@@ -11,6 +11,8 @@ export interface Progress {
   readonly deduplicatedBytes: number;
   readonly zeroBytes: number;
   readonly storedBytes: number;
+  /** What is kept of the base and was stored anew, since a prune had marked it; absent where there is none. */
+  readonly storedAgainBytes?: number;
   /** What of a restored volume was read back and compared; absent before that begins. */
   readonly verifiedBytes?: number;
   readonly seconds: number;
@@ -20,6 +22,12 @@ export interface TransferOptions {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
   readonly workers?: number;
+}
+
+/** A save that may keep what its base has. */
+export interface KeepingOptions extends Omit<SaveOptions, 'onBlobs'> {
+  /** Told of the bytes of every blob of the base that is stored anew. */
+  readonly onStoredAgain?: (bytes: number) => void;
 }
 
 /** How often a transfer reports. */

@@ -1,9 +1,10 @@
 import type { BackupSession } from '../repository/backup-session.ts';
 import type { Repository } from '../repository/repository.ts';
-import type { Save, SaveOptions, StreamInput } from '../repository/saver/saver.ts';
+import type { Save, StreamInput } from '../repository/saver/saver.ts';
 import type { DiffBase, DiffFacts } from '../volumes/rbd/diff-image.ts';
 import { saveFedImage, type BaseImage, type FedImage, type ImageFacts } from './fed-image.ts';
 import type { VolumeRecord } from './layout.ts';
+import type { KeepingOptions } from './progress.ts';
 
 export interface DiffThreadData {
   readonly base: DiffBase | undefined;
@@ -17,7 +18,7 @@ export async function saveDiff(
   session: BackupSession,
   input: StreamInput,
   base: BaseImage | undefined,
-  options: Omit<SaveOptions, 'onBlobs'>,
+  options: KeepingOptions,
   watch: (save: Save) => Promise<unknown>,
 ): Promise<FedImage<DiffImageFacts> & { readonly rbd: NonNullable<VolumeRecord['rbd']> }> {
   const known = base && { snap: base.record.rbd?.snap, bytes: base.record.bytes, name: base.name };

@@ -25,7 +25,7 @@ import { savePlainStream } from './plain-stream.ts';
 import { saveDiff } from './rbd-backup.ts';
 import { readChainBase, type ChainBase } from './stream-chain.ts';
 import type { KeptCells } from './sample.ts';
-import { forEachBlob, saveOptions, watch } from './watched-save.ts';
+import { forEachBlob, saveOptions, SaveWatch, watch } from './watched-save.ts';
 import { saveZvol } from './zvol-backup.ts';
 
 /** What became of a volume's bytes: everything of its snapshot but `volume.json` and the root. */
@@ -225,13 +225,14 @@ async function saveZvolStream(
   started: number,
   known: KnownBytes = {},
 ): Promise<SavedContent> {
+  const watching = new SaveWatch(options, started, known);
   const { zfs, ...saved } = await saveZvol(
     repository,
     session,
     input,
     base,
-    saveOptions(session, options),
-    (save) => watch(save, options, started, known),
+    { ...saveOptions(session, options), onStoredAgain: watching.storedAgain },
+    watching.end,
   );
   return fedContent(session, { ...imageRecord(plan, saved.facts.bytes), zfs }, saved);
 }
@@ -246,13 +247,14 @@ async function saveDiffStream(
   started: number,
   known: KnownBytes = {},
 ): Promise<SavedContent> {
+  const watching = new SaveWatch(options, started, known);
   const { rbd, ...saved } = await saveDiff(
     repository,
     session,
     input,
     base,
-    saveOptions(session, options),
-    (save) => watch(save, options, started, known),
+    { ...saveOptions(session, options), onStoredAgain: watching.storedAgain },
+    watching.end,
   );
   return fedContent(session, { ...imageRecord(plan, saved.facts.bytes), rbd }, saved);
 }
@@ -294,13 +296,14 @@ async function saveZfsStream(
   started: number,
   known: KnownBytes = {},
 ): Promise<SavedContent> {
+  const watching = new SaveWatch(options, started, known);
   const { streams, folder, counters, keptBytes } = await saveChain(
     repository,
     session,
     input,
     base,
-    saveOptions(session, options),
-    (save) => watch(save, options, started, known),
+    { ...saveOptions(session, options), onStoredAgain: watching.storedAgain },
+    watching.end,
   );
   const bytes = streams.reduce((sum, stream) => sum + stream.bytes, 0);
   return {

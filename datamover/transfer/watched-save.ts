@@ -9,23 +9,56 @@ import {
   type TransferOptions,
 } from './progress.ts';
 
-/** Waits for the save, reporting meanwhile; answers its totals. */
-export async function watch(
-  save: Save,
-  { onProgress }: TransferOptions,
-  started: number,
-  known: KnownBytes = {},
-) {
-  const report = (phase: Progress['phase']): void =>
-    onProgress?.(progressOf(phase, save.counters(), started, known));
-  const timer = onProgress && setInterval(() => report('transferring'), PROGRESS_INTERVAL_MS);
-  try {
-    const totals = await save.finished;
-    return { ...totals, counters: save.counters() };
-  } finally {
-    clearInterval(timer);
-    report('finishing');
+/** Reports how a volume's bytes are stored: while they are read, and while what is kept of the base is stored anew. */
+export class SaveWatch {
+  readonly #options: TransferOptions;
+  readonly #started: number;
+  readonly #known: KnownBytes;
+  #save: Save | undefined;
+  #storedAgain = 0;
+  #reportedAt = -Infinity;
+
+  constructor(options: TransferOptions, started: number, known: KnownBytes = {}) {
+    this.#options = options;
+    this.#started = started;
+    this.#known = known;
   }
+
+  /** Waits for the save; answers its totals. */
+  readonly end = async (save: Save) => {
+    this.#save = save;
+    const timer =
+      this.#options.onProgress && setInterval(() => this.#report('transferring'), PROGRESS_INTERVAL_MS);
+    try {
+      const totals = await save.finished;
+      return { ...totals, counters: save.counters() };
+    } finally {
+      clearInterval(timer);
+      this.#report('finishing');
+    }
+  };
+
+  /** Bytes of a blob that the base has in packs which a prune has marked: hours may pass with nothing else. */
+  readonly storedAgain = (bytes: number): void => {
+    const first = this.#storedAgain === 0;
+    this.#storedAgain += bytes;
+    if (first || performance.now() - this.#reportedAt >= PROGRESS_INTERVAL_MS) this.#report('finishing');
+  };
+
+  #report(phase: Progress['phase']): void {
+    if (this.#save === undefined) return;
+    this.#reportedAt = performance.now();
+    const progress = progressOf(phase, this.#save.counters(), this.#started, this.#known);
+    this.#options.onProgress?.({
+      ...progress,
+      ...(this.#storedAgain > 0 && { storedAgainBytes: this.#storedAgain }),
+    });
+  }
+}
+
+/** Waits for the save, reporting meanwhile; answers its totals. */
+export async function watch(save: Save, options: TransferOptions, started: number, known: KnownBytes = {}) {
+  return new SaveWatch(options, started, known).end(save);
 }
 
 /** What every save takes of its session and its caller. */

@@ -1,9 +1,10 @@
 import type { BackupSession } from '../repository/backup-session.ts';
 import type { Repository } from '../repository/repository.ts';
-import type { Save, SaveOptions, StreamInput } from '../repository/saver/saver.ts';
+import type { Save, StreamInput } from '../repository/saver/saver.ts';
 import type { ZvolBase, ZvolFacts } from '../volumes/zfs/zvol-image.ts';
 import { saveFedImage, type BaseImage, type FedImage, type ImageFacts } from './fed-image.ts';
 import type { VolumeRecord } from './layout.ts';
+import type { KeepingOptions } from './progress.ts';
 
 export interface ZvolThreadData {
   readonly base: ZvolBase | undefined;
@@ -17,7 +18,7 @@ export async function saveZvol(
   session: BackupSession,
   input: StreamInput,
   base: BaseImage | undefined,
-  options: Omit<SaveOptions, 'onBlobs'>,
+  options: KeepingOptions,
   watch: (save: Save) => Promise<unknown>,
 ): Promise<FedImage<ZvolImageFacts> & { readonly zfs: NonNullable<VolumeRecord['zfs']> }> {
   const known = base && { guid: base.record.zfs?.guid, bytes: base.record.bytes, name: base.name };

@@ -2,35 +2,24 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { DOUBLE_CRDS, DOUBLE_CRD_NAMES } from '../../datamover/controllers/testing/double-kinds.ts';
 import { until } from '../../datamover/kubernetes/testing/waiting.ts';
-import { boundVolume, claim, readySnapshot, snapshotOf } from '../servers/claims.ts';
+import { boundVolume, claim } from '../servers/claims.ts';
 import { describePeers } from '../servers/describe-peers.ts';
 import { startMinio } from '../servers/minio.ts';
 import { MOVER_PEERS, startMover, type Mover } from '../servers/mover.ts';
 import { startOpenZfs, type OpenZfs } from '../servers/openzfs.ts';
 import { makeBucket, type S3Server } from '../servers/s3-server.ts';
-import { startStorageCluster, ZFS_STORAGE_PEERS, type StorageCluster } from '../servers/storage-cluster.ts';
+import {
+  nodeObjects,
+  startStorageCluster,
+  ZFS_STORAGE_PEERS,
+  type StorageCluster,
+} from '../servers/storage-cluster.ts';
 import { addZfsStorage, type ZfsStorage } from '../servers/zfs-storage.ts';
+import { Transfers, VELERO, type TransferStatus } from './transfers.ts';
 
-const VELERO = 'velero';
 const MEBIBYTE = 2 ** 20;
 /** ZFS is in an emulated machine. */
 const PATIENCE = 900_000;
-
-interface Ended {
-  readonly metadata: { readonly finalizers?: readonly string[] };
-  readonly status?: {
-    readonly phase?: string;
-    readonly message?: string;
-    readonly node?: string;
-    readonly snapshotID?: string;
-    readonly resticrepository?: string;
-    readonly volumeName?: string;
-    readonly format?: string;
-    readonly amounts?: { readonly read?: number };
-    readonly changes?: { readonly mechanism?: string };
-    readonly sourcePVCData?: { readonly name: string; readonly size: string };
-  };
-}
 
 describePeers(
   [...ZFS_STORAGE_PEERS, ...MOVER_PEERS, 'minio'],
@@ -42,6 +31,7 @@ describePeers(
     let zfs: ZfsStorage;
     let mover: Mover;
     let shop: string;
+    let transfers: Transfers;
 
     beforeAll(async () => {
       [machine, cluster, s3] = await Promise.all([
@@ -54,9 +44,11 @@ describePeers(
       zfs = await addZfsStorage(cluster, machine);
       await cluster.kubectl(['create', 'namespace', VELERO]);
       shop = await cluster.makeNamespace();
+      transfers = new Transfers(cluster, shop, zfs.snapshotClass);
       mover = await startMover({
         ...{ cluster, veleroNamespace: VELERO, zfsNamespace: zfs.namespace },
         agents: [{ node: 'node-b', drivers: 'zfs', machine }],
+        args: ['--mapping', 'mapping'],
       });
       const repository = `s3:${s3.endpoint}/${await makeBucket(s3)}/volumes`;
       for (const name of ['restic', 'default-volsync-restic']) {
@@ -79,53 +71,15 @@ describePeers(
 
     const make = (name: string, storageClass: string, mode: 'Block' | 'Filesystem' = 'Filesystem') =>
       cluster.apply(claim({ namespace: shop, name, storageClass, size: '16Mi', mode }));
-    const shoot = async (name: string, of: string): Promise<void> => {
-      const snapshotClass = zfs.snapshotClass;
-      await cluster.apply(snapshotOf({ namespace: shop, name, claim: of, snapshotClass }));
-      await readySnapshot(cluster, shop, name);
-    };
-    const transfer = (kind: string, name: string, spec: object): object => ({
-      apiVersion: 'datamover.oadp.openshift.io/v1alpha1',
-      ...{ kind, metadata: { name, namespace: shop } },
-      spec: { protectedNamespace: VELERO, resticSecretRef: { name: 'restic' }, ...spec },
-    });
-
-    async function ended(kind: string, name: string, namespace = shop): Promise<Ended> {
-      let object: Ended = { metadata: {} };
-      await until(
-        async () => {
-          const text = await cluster.kubectl(['get', kind, name, '--namespace', namespace, '--output=json']);
-          object = JSON.parse(text) as Ended;
-          const final = ['Completed', 'Failed', 'Canceled'].includes(object.status?.phase ?? '');
-          return final && object.metadata.finalizers === undefined;
-        },
-        () => JSON.stringify(object.status),
-        PATIENCE,
-      );
-      return object;
-    }
-
     /** A snapshot of this name becomes a backup of this name; what the object says of it. */
-    async function backUp(name: string, of: string): Promise<NonNullable<Ended['status']>> {
-      await shoot(name, of);
-      const path = '--output=jsonpath={.status.boundVolumeSnapshotContentName}';
-      const content = await cluster.kubectl(['get', 'volumesnapshot', name, '--namespace', shop, path]);
-      await cluster.apply(
-        transfer('VolumeSnapshotBackup', name, { volumeSnapshotContent: { name: content } }),
-      );
-      const { status = {} } = await ended('vsb', name);
+    async function backUp(name: string, of: string): Promise<TransferStatus> {
+      const status = await transfers.backUp(name, of);
       expect(status).toMatchObject({ phase: 'Completed', node: 'node-b' });
       return status;
     }
 
-    async function restore(name: string, target: object): Promise<NonNullable<Ended['status']>> {
-      const { snapshotID, resticrepository, sourcePVCData } = (await ended('vsb', name)).status ?? {};
-      const volumeSnapshotMoverBackupRef = { snapshotID, resticrepository, sourcePVCData };
-      await cluster.apply(
-        transfer('VolumeSnapshotRestore', name, { volumeSnapshotMoverBackupRef, ...target }),
-      );
-      return (await ended('vsr', name)).status ?? {};
-    }
+    const restore = async (name: string, target: object): Promise<TransferStatus> =>
+      transfers.restore(name, await transfers.reference(name), target);
 
     /** Runs a script in a dataset, mounted as a pod's kubelet would. */
     async function inDataset(name: string, script: string): Promise<string> {
@@ -200,19 +154,16 @@ describePeers(
         await make('raw', zfs.storageClass, 'Block');
         await zfs.write(shop, 'raw', 2, randomBytes(3 * MEBIBYTE));
         const digest = await zfs.digest(shop, 'raw');
-        await shoot('moved', 'raw');
-        const move = (kind: string, spec: object): object => ({
-          ...{ apiVersion: 'velero.io/v2alpha1', kind, metadata: { name: 'move', namespace: VELERO } },
-          spec: {
-            ...{ datamover: 'datamover.io', backupStorageLocation: 'default', operationTimeout: '30m0s' },
-            ...{ sourceNamespace: shop, ...spec },
-          },
-        });
+        await transfers.shoot('moved', 'raw');
         const csiSnapshot = {
           ...{ volumeSnapshot: 'moved', storageClass: zfs.storageClass, snapshotClass: zfs.snapshotClass },
         };
-        await cluster.apply(move('DataUpload', { snapshotType: 'CSI', csiSnapshot, sourcePVC: 'raw' }));
-        const { status: up } = await ended('dataupload', 'move', VELERO);
+        await transfers.makeMove('DataUpload', 'move', {
+          snapshotType: 'CSI',
+          csiSnapshot,
+          sourcePVC: 'raw',
+        });
+        const up = await transfers.ended('dataupload', 'move', VELERO);
         expect(up).toMatchObject({ phase: 'Completed' });
 
         const matchLabels = { 'velero.io/dynamic-pv-restore': 'shop.raw-again.abcde' };
@@ -220,9 +171,50 @@ describePeers(
         const waiting = claim({ ...wish, mode: 'Block' }) as { spec: object };
         await cluster.apply({ ...waiting, spec: { ...waiting.spec, selector: { matchLabels } } });
         const targetVolume = { pvc: 'raw-again', pv: '', namespace: shop };
-        await cluster.apply(move('DataDownload', { targetVolume, snapshotID: up?.snapshotID }));
-        expect((await ended('datadownload', 'move', VELERO)).status).toMatchObject({ phase: 'Completed' });
+        await transfers.makeMove('DataDownload', 'move', { targetVolume, snapshotID: up.snapshotID });
+        expect(await transfers.ended('datadownload', 'move', VELERO)).toMatchObject({ phase: 'Completed' });
         expect(await zfs.digest(shop, 'raw-again')).toBe(digest);
+      },
+      PATIENCE,
+    );
+
+    test(
+      'by a mapping to another node, with a class of another pool',
+      async () => {
+        const pool = `${zfs.poolName}/other`;
+        await machine.zfs('create', '-o', 'mountpoint=none', pool);
+        await cluster.apply(...nodeObjects('node-a', true), {
+          ...{ apiVersion: 'storage.k8s.io/v1', kind: 'StorageClass', metadata: { name: 'zfs-other' } },
+          ...{ provisioner: zfs.driver, volumeBindingMode: 'WaitForFirstConsumer' },
+          parameters: { poolname: pool, fstype: 'ext4', thinprovision: 'yes' },
+        });
+        await mover.addAgent({ node: 'node-a', drivers: 'zfs', machine });
+        await cluster.apply({
+          ...{
+            apiVersion: 'v1',
+            kind: 'ConfigMap',
+            metadata: { namespace: mover.namespace, name: 'mapping' },
+          },
+          data: { 'node.node-b': 'node-a' },
+        });
+        await make('elsewhere', 'zfs-other');
+        const target = { claimName: 'elsewhere', node: 'node-b' };
+        const restored = await transfers.restore('elsewhere', await transfers.reference('second'), {
+          target,
+        });
+        expect(restored).toMatchObject({ phase: 'Completed', node: 'node-a' });
+        const { spec } = await boundVolume(cluster, shop, 'elsewhere');
+        expect(JSON.stringify(spec.nodeAffinity)).toContain('node-a');
+        const device = await machine.device(`${pool}/${spec.csi.volumeHandle}`);
+        const { stdout } = await machine.run('sha256sum', device);
+        expect(stdout.split(' ')[0]).toBe(await zfs.digest(shop, 'again'));
+        await cluster.kubectl(['delete', 'pvc', 'elsewhere', '--namespace', shop, '--timeout=180s']);
+        await until(
+          async () => !(await machine.zfs('list', '-Hro', 'name', pool)).includes(`${pool}/`),
+          () => `a volume is left over: ${zfs.node.failures.join('; ')}`,
+          PATIENCE,
+        );
+        await machine.zfs('destroy', pool);
       },
       PATIENCE,
     );

@@ -44,6 +44,10 @@ const FLAGS = {
     ...{ name: 'ceph-csi-config', value: 'namespace/configmap', description: "ceph-csi's clusters" },
     ...{ optional: true as const, parse: parseReference },
   },
+  clusterName: name(
+    'cluster-name',
+    "the host of the repository's snapshots (default: by the UID of kube-system)",
+  ),
   mapping: name('mapping', 'ConfigMap with new names of storage classes and nodes for restores'),
   credentialSecret: {
     ...{ name: 'credential-secret', value: 'name', fallback: 'dm-credential', parse: parseName },
@@ -62,6 +66,7 @@ const FLAGS = {
   stallTimeout: span('stall-timeout', 'for a claimed transfer without progress', '30m'),
   volumeTimeout: span('volume-timeout', 'for a helper volume or a claim to get its volume', '30m'),
   cleanupTimeout: span('cleanup-timeout', 'for an end; then the finalizer goes', '5m'),
+  nodeTimeout: span('node-timeout', 'for an agent on the only node that reaches a queued transfer', '4h'),
   resyncInterval: span('resync-interval', 'every object is looked at again', '10m'),
   leaderElect: {
     ...{ name: 'leader-elect', value: 'boolean', description: 'false for a single process' },
@@ -90,7 +95,7 @@ export const verb: Verb = {
           given,
           env,
         );
-        const { veleroNamespace, cephCsiConfig, mapping, ...rest } = flags;
+        const { veleroNamespace, cephCsiConfig, clusterName, mapping, ...rest } = flags;
         const log = componentLog('controller', logLevel, { pod });
         const client = makeClient(loadConfiguration(kubeconfig === undefined ? {} : { kubeconfig }), {
           fieldManager: 'datamover-controller',
@@ -99,6 +104,7 @@ export const verb: Verb = {
           ...rest,
           ...(veleroNamespace === undefined ? {} : { veleroNamespace }),
           ...(cephCsiConfig === undefined ? {} : { cephCsiConfig }),
+          ...(clusterName === undefined ? {} : { clusterName }),
           ...(mapping === undefined ? {} : { mapping }),
         };
         interrupt.describe({

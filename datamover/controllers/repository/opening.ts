@@ -11,11 +11,30 @@ import type { RepositoryAccess } from './access.ts';
 /** The command, compiled beside this. */
 const COMMAND = new URL('../../cli/main.js', import.meta.url).pathname;
 
+/** A child takes some 100 MiB, and the chart gives the controller 512: a Velero backup of many namespaces opens them all at once. */
+const CHILDREN_AT_ONCE = 2;
+/** Of this process, whoever starts them. */
+const CHILDREN = new Slots(CHILDREN_AT_ONCE);
+
 /**
  * Runs the `datamover` command on a repository and gives what it printed, one JSON value a line. Its secrets are in the child's
- * environment and in a file of its own; it ends with this process.
+ * environment and in a file of its own; it ends with this process. It waits until few others run.
  */
 export async function runOnRepository(
+  access: RepositoryAccess,
+  operation: string,
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<readonly unknown[]> {
+  if (!(await CHILDREN.take(signal))) throw signal.reason;
+  try {
+    return await runChild(access, operation, args, signal);
+  } finally {
+    CHILDREN.give();
+  }
+}
+
+async function runChild(
   access: RepositoryAccess,
   operation: string,
   args: readonly string[],
@@ -77,8 +96,6 @@ function messageOf(line: string): string[] {
 
 /** One look costs a second of CPU time; a repository that was removed is made anew for the backups after this. */
 const KNOWN_FOR_MS = 5 * 60_000;
-/** A child takes some 80 MiB and its key derivation 32 more: a Velero backup of many namespaces opens them all at once. */
-const OPEN_AT_ONCE = 2;
 
 /**
  * Opens repositories and makes those that are not there: by one process in the cluster, the leader, and one at a time for each
@@ -86,7 +103,6 @@ const OPEN_AT_ONCE = 2;
  */
 export class RepositoryMaker {
   readonly #atWork = new Map<string, Promise<void>>();
-  readonly #slots = new Slots(OPEN_AT_ONCE);
   /** Places that were seen to open with this password, and when; only spares looking again for a while: it may be removed. */
   readonly #known = new Map<string, { readonly password: string; readonly at: number }>();
 
@@ -112,13 +128,7 @@ export class RepositoryMaker {
   }
 
   async #openInTurn(access: RepositoryAccess, make: boolean, signal: AbortSignal): Promise<void> {
-    if (this.#isKnown(access)) return;
-    if (!(await this.#slots.take(signal))) throw signal.reason;
-    try {
-      await this.#open(access, make, signal);
-    } finally {
-      this.#slots.give();
-    }
+    if (!this.#isKnown(access)) await this.#open(access, make, signal);
   }
 
   async #open(access: RepositoryAccess, make: boolean, signal: AbortSignal): Promise<void> {

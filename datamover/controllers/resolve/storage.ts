@@ -5,6 +5,7 @@ import { orMissing } from '../../kubernetes/api-error.ts';
 import type { Client } from '../../kubernetes/client.ts';
 import { ZFS_SNAPSHOTS, ZFS_VOLUMES } from '../../kubernetes/neighbour-resources.ts';
 import { NODES } from '../../kubernetes/storage-resources.ts';
+import { Slots } from '../../store/slots.ts';
 import { findCsiImage } from '../../volumes/rbd/csi-journal.ts';
 import { formatImageName } from '../../volumes/rbd/image-name.ts';
 import { TransferFailure } from '../failure.ts';
@@ -76,13 +77,25 @@ export async function findRbd(
 ): Promise<FoundStorage> {
   const { clusterId, poolId, uuid } = decodeCephCsiHandle(handle);
   const { access, radosNamespace } = await cephAccessOf(site, clusterId, secret);
-  return withCephFiles(access, async (connection) => {
-    const place = radosNamespace === undefined ? {} : { radosNamespace };
-    const { name } = await findCsiImage(connection, { kind, poolId, uuid, ...place }, signal);
-    // ceph-csi names the snap as the image that it cloned for it.
-    const location = formatImageName(kind === 'snapshot' ? { ...name, snap: name.image } : name);
-    return { storage: { driver: 'rbd' as const, location } };
-  });
+  const place = radosNamespace === undefined ? {} : { radosNamespace };
+  const { name } = await inTurn(signal, () =>
+    withCephFiles(access, (connection) => findCsiImage(connection, { kind, poolId, uuid, ...place }, signal)),
+  );
+  // ceph-csi names the snap as the image that it cloned for it.
+  const location = formatImageName(kind === 'snapshot' ? { ...name, snap: name.image } : name);
+  return { storage: { driver: 'rbd', location } };
+}
+
+/** Of this process: each is a chain of children, `rados`, of some 40 MiB. */
+const JOURNALS = new Slots(2);
+
+async function inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  if (!(await JOURNALS.take(signal))) throw signal.reason;
+  try {
+    return await work();
+  } finally {
+    JOURNALS.give();
+  }
 }
 
 /** What opens the cluster that a handle names. */

@@ -1,6 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Stored } from '../../kubernetes/object.ts';
 import type { PersistentVolumeClaim } from '../../kubernetes/storage-resources.ts';
+import type { VolumeSnapshotClass } from '../../../api/neighbours/snapshot.ts';
+import { chooseSnapshotClass } from './helper-snapshot.ts';
 import { helperClaim, wishFor, type Restore } from './helper.ts';
 import { Mapping } from './mapping.ts';
 
@@ -67,6 +69,25 @@ describe('what a restore into another cluster asks for', () => {
     expect(() => wishFor(restore({ size: '1Gi' }), undefined, MAPPING)).toThrow(
       '1Gi is too small for a backup of 2Gi',
     );
+  });
+
+  it('takes the class of the backup for a snapshot, else a default one, however many there are', () => {
+    const snapshotClass = (name: string, isDefault: boolean, driver = 'rbd'): VolumeSnapshotClass => ({
+      ...{ apiVersion: 'snapshot.storage.k8s.io/v1', kind: 'VolumeSnapshotClass', driver },
+      deletionPolicy: 'Delete',
+      metadata: {
+        name,
+        annotations: { 'snapshot.storage.kubernetes.io/is-default-class': String(isDefault) },
+      },
+    });
+    const classes = [
+      ...[snapshotClass('c', true), snapshotClass('b', true), snapshotClass('a', false)],
+      snapshotClass('theirs', true, 'zfs'),
+    ];
+    expect(chooseSnapshotClass(classes, 'rbd', 'a')).toBe('a');
+    expect(chooseSnapshotClass(classes, 'rbd', 'gone')).toBe('b');
+    expect(chooseSnapshotClass(classes, 'rbd', 'theirs')).toBe('b');
+    expect(chooseSnapshotClass(classes, 'lvm', undefined)).toBeUndefined();
   });
 
   it('a helper of a block volume is one, on the mapped node where its class waits for a consumer', () => {

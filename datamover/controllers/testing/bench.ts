@@ -28,12 +28,19 @@ export const SECRET = 'restic';
 export const PASSWORD = 'secret of the tests';
 export const SNAPSHOT_ID = 'ab'.repeat(32);
 
+/** A double of the steady clock: it goes on as the real one does, and jumps ahead where a test has no hours to wait. */
+class SteadyClockDouble {
+  aheadMs = 0;
+  readonly read = (): number => performance.now() + this.aheadMs;
+}
+
 /** A real control plane of its own, for the controller works on all namespaces; with namespaces, kinds and a repository's secret. */
 export class ControllerBench {
   readonly cluster: OwnCluster;
   readonly client: Client;
   readonly folder: string;
   readonly log: string[] = [];
+  readonly clock = new SteadyClockDouble();
   #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
   /** The kubeconfig of the chart's account for the controller. */
@@ -97,6 +104,7 @@ export class ControllerBench {
       },
       ...{
         instance: 'tests',
+        clock: this.clock.read,
         signal: this.#stop.signal,
         log: { debug: say, info: say, warn: say, error: say },
       },
