@@ -1,6 +1,18 @@
 import { labelSelector, NAME } from './references.ts';
 import { AGE, column, kind, type ObjectOfKind } from './schema/kind.ts';
-import { boolean, immutable, object, optional, string, withDefault, type TypeOf } from './schema/schema.ts';
+import {
+  boolean,
+  enumOf,
+  immutable,
+  object,
+  optional,
+  string,
+  withDefault,
+  type TypeOf,
+} from './schema/schema.ts';
+
+export const KEEP_SNAPSHOT = ['Last', 'None'] as const;
+export type KeepSnapshot = (typeof KEEP_SNAPSHOT)[number];
 
 const spec = object('Which claims this mover moves.', {
   mover: immutable(
@@ -16,6 +28,13 @@ const spec = object('Which claims this mover moves.', {
       'Where to, if whoever makes the backup does not say: a BackupTarget of the protected namespace.',
       NAME,
     ),
+  ),
+  keepSnapshot: withDefault(
+    enumOf(
+      'Which snapshots stay on the storage after Velero left them to the mover (a DataUpload): the last one of each claim on Ceph RBD, so that the next backup reads what changed since, or none.',
+      KEEP_SNAPSHOT,
+    ),
+    'Last',
   ),
 });
 

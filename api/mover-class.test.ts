@@ -5,7 +5,7 @@ import { chooseMover, matches } from './mover-class.ts';
 function classNamed(name: string, spec: Partial<DataMoverClass['spec']>): DataMoverClass {
   return {
     ...{ apiVersion: 'datamover.io/v1alpha1', kind: 'DataMoverClass', metadata: { name } },
-    spec: { mover: 'datamover.io', default: false, ...spec },
+    spec: { mover: 'datamover.io', default: false, keepSnapshot: 'Last', ...spec },
   };
 }
 

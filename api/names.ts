@@ -16,6 +16,8 @@ export const LABELS = {
   restoredFrom: 'velero.io/vsb-name',
   /** On secrets, leases and helper volumes: the transfer they belong to. */
   transfer: 'datamover.io/transfer',
+  /** On a VolumeSnapshot that stays as the base of the next backup: the UID of its claim. */
+  baseOf: 'datamover.io/base-of',
   /** On what a BackupSchedule made: its name. */
   schedule: 'datamover.io/schedule',
 } as const;

@@ -96,5 +96,7 @@ export const VELERO = {
   csiDriverName: 'velero.io/csi-driver-name',
   csiSnapshotHandle: 'velero.io/csi-volumesnapshot-handle',
   csiDeletionPolicy: 'velero.io/csi-vsc-deletion-policy',
+  /** Where it is `true` no backup takes the object along. */
+  excluded: 'velero.io/exclude-from-backup',
   dataUploadName: 'velero.io/data-upload-name',
 } as const;

@@ -147,6 +147,11 @@ export async function restore(
   return described;
 }
 
+/** Sentences may hold runs of blanks, and descriptions break none. */
+export function oneLine(text: string): string {
+  return text.replace(/\s+/g, ' ').trim();
+}
+
 async function why({ velero }: Pick<System, 'velero'>, said: string, described: string): Promise<string> {
   const log = await velero.log();
   const errors = log.split('\n').filter((line) => /level=(error|warning)/.test(line));

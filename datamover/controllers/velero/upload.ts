@@ -1,7 +1,7 @@
 import { deterministicName } from '../../../api/derived-names.ts';
 import type { DataUpload } from '../../../api/neighbours/velero.ts';
 import { VELERO } from '../../../api/neighbours/velero.ts';
-import { formatSnapshotReference } from '../../../api/snapshot-reference.ts';
+import { formatSnapshotReference, parseSnapshotReference } from '../../../api/snapshot-reference.ts';
 import type { VolumeSnapshotBackup } from '../../../api/volume-snapshot-backup.ts';
 import type { DataMoverClass } from '../../../api/data-mover-class.ts';
 import { orMissing } from '../../kubernetes/api-error.ts';
@@ -10,6 +10,7 @@ import { SNAPSHOTS } from '../../kubernetes/neighbour-resources.ts';
 import type { Draft, Stored } from '../../kubernetes/object.ts';
 import { CLAIMS } from '../../kubernetes/storage-resources.ts';
 import { chooseMover } from '../../../api/mover-class.ts';
+import { settleSnapshots } from './kept-snapshots.ts';
 import type { MoveFlow, Obstacle } from './move-reconciler.ts';
 
 type Upload = Stored<DataUpload>;
@@ -81,14 +82,28 @@ export class UploadFlow implements MoveFlow<DataUpload, VolumeSnapshotBackup> {
     return {
       ...{ snapshotID, nodeOS: 'linux', progress: { totalBytes, bytesDone: totalBytes } },
       ...(amounts === undefined ? {} : { incrementalBytes: amounts.changed ?? amounts.uploaded }),
+      dataMoverResult: told(status),
     };
   }
 
-  /** With moved data the snapshot is the mover's: Velero never deletes it. */
-  async cleanUp({ spec }: Upload): Promise<void> {
-    const name = spec.csiSnapshot?.volumeSnapshot;
-    if (name !== undefined && name !== '')
-      await orMissing(this.#client.of(SNAPSHOTS).delete(spec.sourceNamespace, name));
+  /** With moved data the snapshot is the mover's: Velero never deletes it. The last one stays as a base. */
+  async cleanUp(upload: Upload): Promise<void> {
+    const { spec, status } = upload;
+    const { namespace, name: transfer } = this.place(upload);
+    const ended = {
+      namespace,
+      transfer,
+      claim: spec.sourcePVC,
+      snapshot: spec.csiSnapshot?.volumeSnapshot ?? '',
+    };
+    if (ended.snapshot === '') return;
+    // ZFS leaves a bookmark by which the next backup tells what changed: there no snapshot has to stay.
+    const isBase =
+      status?.phase === 'Completed' && parseSnapshotReference(status.snapshotID ?? '').driver === 'rbd';
+    await settleSnapshots(this.#client, { ...ended, isBase }, ({ metadata }) => {
+      const choice = chooseMover(this.#classes(), undefined, metadata);
+      return choice.is === 'ours' ? (choice.of?.spec.keepSnapshot ?? 'Last') : 'None';
+    });
   }
 }
 
@@ -103,5 +118,16 @@ export function copied(
 ): Record<string, string> {
   return Object.fromEntries(
     keys.flatMap((key) => (labels?.[key] === undefined ? [] : [[key, labels[key]] as const])),
+  );
+}
+
+/** What the transfer's status says of how it went: the transfer itself goes, the DataUpload stays as long as the backup. */
+function told({ base, changes, amounts }: NonNullable<Backup['status']> = {}): Record<string, string> {
+  const facts = {
+    ...{ base: base?.snapshotID, mechanism: changes?.mechanism, because: changes?.because },
+    ...{ bytesRead: amounts?.read, bytesChanged: amounts?.changed, bytesUploaded: amounts?.uploaded },
+  };
+  return Object.fromEntries(
+    Object.entries(facts).flatMap(([key, value]) => (value === undefined ? [] : [[key, String(value)]])),
   );
 }
