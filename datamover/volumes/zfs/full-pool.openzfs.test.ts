@@ -1,0 +1,92 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { describePeer } from '../../../e2e/servers/describe-peers.ts';
+import { startOpenZfs, type OpenZfs } from '../../../e2e/servers/openzfs.ts';
+import { MemoryStore } from '../../store/memory.ts';
+import { executeRestore, planRestore } from '../../transfer/restore.ts';
+import { backUp, backUpImage, inFolder, newRepository, writeImage } from '../../transfer/testing/volumes.ts';
+import { ZfsDriver } from './driver.ts';
+import { useZfs } from './testing/sending.ts';
+import { VmDevices } from './testing/vm-devices.ts';
+
+const MIB = 1 << 20;
+const PATIENCE = 600_000;
+
+/** Room that runs out in the middle: a quota is as short as a full pool, and harms nobody else. */
+describePeer('openzfs', 'a restore that runs out of room', () => {
+  let zfs: OpenZfs;
+  let home: string;
+  let devices: VmDevices;
+  let driver: ZfsDriver;
+
+  beforeAll(async () => {
+    zfs = await startOpenZfs();
+    useZfs(zfs);
+    devices = await VmDevices.start(zfs);
+    driver = new ZfsDriver({ devices });
+    home = `${zfs.pool}/full-test`;
+    await zfs.zfs('create', home);
+  }, PATIENCE);
+
+  afterAll(async () => {
+    await devices.stop();
+    await zfs.zfs('destroy', '-R', home);
+    await zfs.stop();
+  }, PATIENCE);
+
+  test(
+    'of a thin volume fails with a reason and leaves nothing; with room it is whole',
+    async () => {
+      const parent = `${home}/tight`;
+      await zfs.zfs('create', '-o', 'quota=8M', parent);
+      await inFolder(async (folder) => {
+        const content = randomBytes(20 * MIB);
+        const path = await writeImage(`${folder}/image`, 24 * MIB, [{ offset: MIB, content }]);
+        const repository = await newRepository(new MemoryStore());
+        const { snapshotId = '' } = await backUpImage(repository, path);
+        const target = { kind: 'driver', driver, location: `${parent}/volume` } as const;
+        const request = { snapshotId, target, verify: true, wishes: { thick: false } };
+        const plan = await planRestore(repository, request);
+        await expect(executeRestore(repository, plan)).rejects.toThrow(/^restore to .*(ENOSPC|EDQUOT|EIO)/);
+        expect(await zfs.zfs('list', '-Ho', 'name', '-t', 'all', '-r', parent)).toBe(`${parent}\n`);
+        await zfs.zfs('set', 'quota=none', parent);
+        await executeRestore(repository, await planRestore(repository, request));
+        await repository.close();
+      });
+    },
+    PATIENCE,
+  );
+
+  test(
+    'of a dataset fails with a reason, keeps what came, and goes on when there is room',
+    async () => {
+      const source = `${home}/files`;
+      await zfs.zfs('create', source);
+      await zfs.run('sh', '-c', `head -c 20000000 /dev/urandom > /${source}/big; zfs snapshot ${source}@one`);
+      const repository = await newRepository(new MemoryStore());
+      const { snapshotId = '' } = await backUp(repository, {
+        kind: 'driver',
+        driver,
+        location: `${source}@one`,
+      });
+      const parent = `${home}/narrow`;
+      await zfs.zfs('create', parent);
+      const target = { kind: 'driver', driver, location: `${parent}/files` } as const;
+      const plan = await planRestore(repository, { snapshotId, target });
+      // It was wide enough when the restore was planned.
+      await zfs.zfs('set', 'quota=8M', parent);
+      await expect(executeRestore(repository, plan)).rejects.toThrow(/out of space|quota/i);
+      await zfs.zfs('set', 'quota=none', parent);
+      await executeRestore(repository, await planRestore(repository, { snapshotId, target }));
+      const sums = await zfs.run(
+        'sh',
+        '-ec',
+        `zfs mount ${parent}/files 2>/dev/null || true; sha256sum < /${parent}/files/big; sha256sum < /${source}/big`,
+      );
+      const [restored, original] = sums.stdout.trim().split('\n');
+      expect(restored).toBe(original);
+      await repository.close();
+    },
+    PATIENCE,
+  );
+});
