@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { startCeph, type CephCluster } from '../../../e2e/servers/ceph.ts';
+import { describe, expect, test } from '@jest/globals';
 import { describePeers } from '../../../e2e/servers/describe-peers.ts';
 import type { BaseBackup, ReadPlan } from '../driver.ts';
 import { readFeed, type KeptBackup, type ReadVolume } from '../testing/feed.ts';
@@ -8,29 +7,17 @@ import { MemoryStore } from '../../store/memory.ts';
 import { planBackup } from '../../transfer/backup-plan.ts';
 import type { BackupSummary } from '../../transfer/backup.ts';
 import { backUp, newRepository, readBackup, reopen, VOLUME } from '../../transfer/testing/volumes.ts';
-import { RbdDriver } from './driver.ts';
+import type { RbdDriver } from './driver.ts';
+import { useCeph } from './testing/cluster.ts';
 import { CsiVolume } from './testing/csi.ts';
-import { Librbd } from './testing/librbd.ts';
 
 const MIB = 1 << 20;
 const PATIENCE = 300_000;
 
 describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
-  let ceph: CephCluster;
-  let client: Librbd;
+  const cluster = useCeph();
 
-  beforeAll(async () => {
-    ceph = await startCeph();
-    client = new Librbd(ceph);
-  });
-
-  afterAll(async () => {
-    client.close();
-    await ceph.stop();
-  });
-
-  const driver = (libraries?: string): RbdDriver =>
-    new RbdDriver({ conf: ceph.environment.CEPH_CONF, ...(libraries !== undefined && { libraries }) });
+  const driver = cluster.driver;
   const byId = (): RbdDriver => driver(librbd.file);
 
   const plan = async (
@@ -51,7 +38,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
   };
 
   const filled = async (features?: readonly string[]): Promise<CsiVolume> => {
-    const volume = await CsiVolume.create(ceph, client, '24M', features);
+    const volume = await CsiVolume.create(cluster.ceph, cluster.client, '24M', features);
     volume.change((image) => {
       image.write(0, randomBytes(3 * MIB));
       image.write(9 * MIB + 17, randomBytes(MIB));
@@ -119,7 +106,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
       const second = await readInto(byId(), await plan(byId(), volume.location(two), [first]), first);
       changed(volume);
       const three = await volume.snapshot();
-      await volume.rbd('flatten', '--no-progress', `${ceph.pool}/${two}`);
+      await volume.rbd('flatten', '--no-progress', `${cluster.ceph.pool}/${two}`);
       const flattened = await plan(byId(), volume.location(three), [second]);
       expect(flattened.changes).toMatchObject({
         mechanism: 'allocated-extents',
@@ -137,7 +124,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
       const gone = await plan(byId(), volume.location(three), [first]);
       expect(gone.changes.because).toMatch(/csi-snap-.*@csi-snap-.* of backup \w{8} is gone/);
       expect((await readInto(byId(), gone)).content.equals(volume.read(three))).toBe(true);
-      await volume.rbd('flatten', '--no-progress', `${ceph.pool}/${three}`);
+      await volume.rbd('flatten', '--no-progress', `${cluster.ceph.pool}/${three}`);
       const itself = await plan(byId(), volume.location(three), [first]);
       expect(itself.changes.because).toMatch(
         /has no parent \(it was flattened, or is no clone\), as the image of/,
@@ -154,7 +141,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
       const first = await readInto(driver(), await plan(driver(), volume.location(one)));
       changed(volume);
       const two = await volume.snapshot();
-      const at = `${ceph.pool}/${volume.image}`;
+      const at = `${cluster.ceph.pool}/${volume.image}`;
       await volume.rbd('feature', 'enable', at, 'object-map', 'fast-diff');
       await volume.rbd('object-map', 'rebuild', '--no-progress', at);
       expect(await volume.rbd('info', at)).not.toMatch(/flags: .*invalid/);
@@ -227,7 +214,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
     async () => {
       const volume = await filled();
       const one = await volume.snapshot();
-      const own = client.open(one);
+      const own = cluster.client.open(one);
       own.write(5 * MIB, randomBytes(100));
       own.removeSnap(one);
       own.snap(one);
@@ -235,7 +222,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
       const first = await readInto(byId(), await plan(byId(), volume.location(one)));
       changed(volume);
       const two = await volume.snapshot();
-      await volume.rbd('trash', 'mv', `${ceph.pool}/${volume.image}`);
+      await volume.rbd('trash', 'mv', `${cluster.ceph.pool}/${volume.image}`);
       for (const by of [byId(), driver()]) {
         const planned = await plan(by, volume.location(two), [first]);
         expect(planned.base).toBe(first);
@@ -272,11 +259,11 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
       const restored = await volume.restore(one);
       restored.change((image) => image.discard(0, 3 * MIB));
       restored.change((image) => image.snap('own'));
-      const location = `${ceph.pool}/${restored.image}@own`;
+      const location = `${cluster.ceph.pool}/${restored.image}@own`;
       const planned = await plan(byId(), location, [first]);
       expect(planned.changes.because).toMatch(/is of another image/);
       const second = await readInto(byId(), planned, first);
-      expect(second.content.equals(client.read(restored.image, 'own'))).toBe(true);
+      expect(second.content.equals(cluster.client.read(restored.image, 'own'))).toBe(true);
     },
     PATIENCE,
   );
@@ -293,7 +280,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
       const held = await byId().hold(planned as Parameters<RbdDriver['hold']>[0]);
       for (const snapshot of [one, two])
         await expect(volume.deleteSnapshot(snapshot)).rejects.toThrow(/exit status 16/);
-      await volume.rbd('flatten', '--no-progress', `${ceph.pool}/${one}`);
+      await volume.rbd('flatten', '--no-progress', `${cluster.ceph.pool}/${one}`);
       await expect(readFeed(planned, held.feed, 'f'.repeat(64), first)).rejects.toThrow(
         /errno 2|which tells what changed, went while it was read/,
       );

@@ -1,7 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { startCeph, type CephCluster } from '../../../e2e/servers/ceph.ts';
 import { describePeer } from '../../../e2e/servers/describe-peers.ts';
 import { run, start } from '../../process/spawn.ts';
 import { DiffEncoder } from './diff-encoder.ts';
@@ -10,7 +9,7 @@ import { DiffStream } from './diff-stream.ts';
 import { ImageEncoder } from './image-encoder.ts';
 import type { ImageHeader } from './image-format.ts';
 import { ImageStream } from './image-stream.ts';
-import { Librbd } from './testing/librbd.ts';
+import { useCeph } from './testing/cluster.ts';
 import { Both, Twin } from './testing/twin.ts';
 import { Model, OBJECT_BYTES, workloads } from '../testing/workload.ts';
 
@@ -21,24 +20,13 @@ function sha256(bytes: Uint8Array): string {
 }
 
 describePeer('ceph', 'streams of the real rbd', () => {
-  let ceph: CephCluster;
-  let client: Librbd;
-
-  beforeAll(async () => {
-    ceph = await startCeph();
-    client = new Librbd(ceph);
-  });
-
-  afterAll(async () => {
-    client.close();
-    await ceph.stop();
-  });
+  const cluster = useCeph();
 
   const rbd = (args: readonly string[], input?: Uint8Array) =>
     run({
       file: 'rbd',
       args,
-      env: ceph.environment,
+      env: cluster.ceph.environment,
       ...(input ? { input } : {}),
     });
 
@@ -46,13 +34,17 @@ describePeer('ceph', 'streams of the real rbd', () => {
   async function create(...options: string[]): Promise<string> {
     const name = `streams-${randomUUID()}`;
     const sizes = ['--object-size', String(OBJECT_BYTES), '--size', `${START_BYTES}B`];
-    await rbd(['create', ...sizes, ...options, `${ceph.pool}/${name}`]);
+    await rbd(['create', ...sizes, ...options, `${cluster.ceph.pool}/${name}`]);
     return name;
   }
 
   /** Reads what rbd writes into a handler, and gives the stream's bytes. */
   async function read(args: readonly string[], stream: { push(chunk: Uint8Array): void; end(): void }) {
-    const running = await start({ file: 'rbd', args: ['--no-progress', ...args], env: ceph.environment });
+    const running = await start({
+      file: 'rbd',
+      args: ['--no-progress', ...args],
+      env: cluster.ceph.environment,
+    });
     const chunks: Buffer[] = [];
     for await (const chunk of running.stdout as AsyncIterable<Buffer>) {
       stream.push(chunk);
@@ -65,7 +57,10 @@ describePeer('ceph', 'streams of the real rbd', () => {
 
   const exportDiff = (name: string, snap: string, from: string | undefined, handler: DiffHandler) => {
     const base = from === undefined ? [] : ['--from-snap', from];
-    return read(['export-diff', ...base, `${ceph.pool}/${name}@${snap}`, '-'], new DiffStream(handler));
+    return read(
+      ['export-diff', ...base, `${cluster.ceph.pool}/${name}@${snap}`, '-'],
+      new DiffStream(handler),
+    );
   };
 
   test.each([
@@ -76,7 +71,7 @@ describePeer('ceph', 'streams of the real rbd', () => {
     await fc.assert(
       fc.asyncProperty(workloads(7), async (steps) => {
         const [source, target] = [await create(...options), await create()];
-        const image = client.open(source);
+        const image = cluster.client.open(source);
         const model = new Model(START_BYTES);
         const twin = new Twin();
         let base: string | undefined;
@@ -97,8 +92,8 @@ describePeer('ceph', 'streams of the real rbd', () => {
           expect(sha256(twin.bytes)).toBe(expected);
           const ours = Buffer.concat(parts);
           expect(sha256(ours)).toBe(sha256(theirs));
-          await rbd(['import-diff', '-', `${ceph.pool}/${target}`], ours);
-          expect(sha256(client.read(target))).toBe(expected);
+          await rbd(['import-diff', '-', `${cluster.ceph.pool}/${target}`], ours);
+          expect(sha256(cluster.client.read(target))).toBe(expected);
           if (base !== undefined && i % 3 === 2) model.removeSnap(image, base);
           base = snap;
         }
@@ -115,7 +110,7 @@ describePeer('ceph', 'streams of the real rbd', () => {
     await fc.assert(
       fc.asyncProperty(workloads(4), async (steps) => {
         const source = await create();
-        const image = client.open(source);
+        const image = cluster.client.open(source);
         const model = new Model(START_BYTES);
         for (const [i, changes] of steps.entries()) {
           for (const change of changes) model.change(image, change);
@@ -124,7 +119,7 @@ describePeer('ceph', 'streams of the real rbd', () => {
         image.protectSnap('s1');
         model.change(image, { kind: 'write', at: 1, length: 5000, fill: 7 });
         image.close();
-        await rbd(['image-meta', 'set', `${ceph.pool}/${source}`, 'owner', 'täst']);
+        await rbd(['image-meta', 'set', `${cluster.ceph.pool}/${source}`, 'owner', 'täst']);
 
         const twin = new Twin();
         const seen: string[] = [];
@@ -141,17 +136,17 @@ describePeer('ceph', 'streams of the real rbd', () => {
           },
           end: () => encoder.end(),
         });
-        await read(['export', '--export-format', '2', `${ceph.pool}/${source}`, '-'], stream);
+        await read(['export', '--export-format', '2', `${cluster.ceph.pool}/${source}`, '-'], stream);
         expect(header).toMatchObject({ order: 20, diffs: 5, metadata: new Map([['owner', 'täst']]) });
         const expected = [...model.snaps.map((snap) => model.contentOf(snap)), model.bytes].map(sha256);
         expect(seen).toEqual(expected);
 
         const copy = `streams-${randomUUID()}`;
         const ours = Buffer.concat(parts);
-        await rbd(['import', '--export-format', '2', '-', `${ceph.pool}/${copy}`], ours);
+        await rbd(['import', '--export-format', '2', '-', `${cluster.ceph.pool}/${copy}`], ours);
         const snaps = [...model.snaps, null];
-        expect(snaps.map((snap) => sha256(client.read(copy, snap)))).toEqual(expected);
-        const listed = await rbd(['snap', 'ls', '--format', 'json', `${ceph.pool}/${copy}`]);
+        expect(snaps.map((snap) => sha256(cluster.client.read(copy, snap)))).toEqual(expected);
+        const listed = await rbd(['snap', 'ls', '--format', 'json', `${cluster.ceph.pool}/${copy}`]);
         expect(JSON.parse(listed.stdout)).toMatchObject([
           { name: 's0', protected: 'false' },
           { name: 's1', protected: 'true' },
@@ -165,14 +160,14 @@ describePeer('ceph', 'streams of the real rbd', () => {
 
   test('a clone is read through to its parent', async () => {
     const [parent, clone] = [await create(), `streams-${randomUUID()}`];
-    const image = client.open(parent);
+    const image = cluster.client.open(parent);
     const model = new Model(START_BYTES);
     model.change(image, { kind: 'write', at: 5000, length: 2 * OBJECT_BYTES, fill: 3 });
     model.snap(image, 'base');
     image.close();
-    const [from, to] = [`${ceph.pool}/${parent}@base`, `${ceph.pool}/${clone}`];
+    const [from, to] = [`${cluster.ceph.pool}/${parent}@base`, `${cluster.ceph.pool}/${clone}`];
     await rbd(['clone', '--rbd-default-clone-format', '2', from, to]);
-    const child = client.open(clone);
+    const child = cluster.client.open(clone);
     model.snap(child, 'first');
     model.change(child, { kind: 'write', at: 100, length: 777, fill: 9 });
     model.change(child, { kind: 'discard', at: OBJECT_BYTES, length: OBJECT_BYTES, fill: 1 });
@@ -188,15 +183,15 @@ describePeer('ceph', 'streams of the real rbd', () => {
 
   test('a stream whose program failed has a good header and no end', async () => {
     const name = await create();
-    const image = client.open(name);
+    const image = cluster.client.open(name);
     image.snap('only');
     image.close();
     const twin = new Twin();
     const stream = new DiffStream(twin);
     const running = await start({
       file: 'rbd',
-      args: ['export-diff', '--no-progress', '--from-snap', 'gone', `${ceph.pool}/${name}@only`, '-'],
-      env: ceph.environment,
+      args: ['export-diff', '--no-progress', '--from-snap', 'gone', `${cluster.ceph.pool}/${name}@only`, '-'],
+      env: cluster.ceph.environment,
     });
     for await (const chunk of running.stdout as AsyncIterable<Buffer>) stream.push(chunk);
     await expect(running.finished).rejects.toThrow(/exit status 2/);
