@@ -56,7 +56,7 @@ export function readSource(
   }
   const [file, ...args] = words;
   if (file === undefined) throw usage('backup', '--stdin-command is not followed by a program');
-  return { kind, input: { kind: 'command', file, args } };
+  return { kind, input: { kind: 'command', file, args, inheritsSecrets: true } };
 }
 
 function onStorage(

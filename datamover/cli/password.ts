@@ -46,7 +46,8 @@ async function read(
   }
   if (sources.command !== undefined) {
     const [file = '', ...args] = splitCommand(sources.command);
-    const { stdout } = await run({ file, args, signal, operation: 'read the password from' });
+    const command = { file, args, signal, inheritsSecrets: true };
+    const { stdout } = await run({ ...command, operation: 'read the password from' });
     return lastNewlineOff(stdout);
   }
   if (sources.text !== undefined) return sources.text;

@@ -49,6 +49,25 @@ describe('run', () => {
     expect(JSON.parse(out.stdout)).toEqual(nasty);
   });
 
+  test('keeps passwords and keys of this process from the program, but for one that may have them', async () => {
+    const secrets = ['RESTIC_PASSWORD', 'RESTIC_FROM_PASSWORD', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN'];
+    const before = secrets.map((name) => [name, process.env[name]] as const);
+    for (const name of secrets) process.env[name] = 'secret';
+    try {
+      const names = `console.log(${JSON.stringify(secrets)}.filter((name) => name in process.env).join())`;
+      expect((await run(script(names))).stdout).toBe('\n');
+      expect((await run(script(names, { env: { RESTIC_PASSWORD: 'given' } }))).stdout).toBe(
+        'RESTIC_PASSWORD\n',
+      );
+      expect((await run(script(names, { inheritsSecrets: true }))).stdout).toBe(`${secrets.join()}\n`);
+    } finally {
+      for (const [name, value] of before) {
+        if (value === undefined) Reflect.deleteProperty(process.env, name);
+        else process.env[name] = value;
+      }
+    }
+  });
+
   test('lays env over the environment and takes names away', async () => {
     process.env['SPAWN_TEST_GONE'] = 'x';
     const out = await run(

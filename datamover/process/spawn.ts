@@ -14,6 +14,8 @@ export interface Command {
   readonly args: readonly string[];
   /** Laid over this process's environment; `undefined` takes a name away. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Leaves it this process's own passwords and keys: for programs that the user named, which may want them. */
+  readonly inheritsSecrets?: boolean;
   readonly cwd?: string;
   /** What the program reads from stdin; without it stdin is empty. */
   readonly input?: string | Uint8Array | Readable;
@@ -67,6 +69,8 @@ export class CommandFailure extends Error {
   }
 }
 
+/** Of this process's environment: a storage's tool has no use for them, and what it starts or dumps might show them. */
+const SECRET = /^(RESTIC_\w*PASSWORD|AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN))$/;
 const STDOUT_LIMIT = 64 * 1024 * 1024;
 const STDERR_LIMIT = 64 * 1024;
 /** How long a program may take to end after SIGTERM. */
@@ -96,7 +100,7 @@ export async function run(command: Command): Promise<Output> {
 export async function start(command: Command): Promise<Running> {
   if (isAborted(command)) throw cancelled(command);
   const child: Child = spawn(command.file, [...command.args], {
-    env: { ...process.env, ...command.env },
+    env: { ...inherited(command), ...command.env },
     cwd: command.cwd,
     stdio: ['pipe', command.stdoutTo ?? 'pipe', 'pipe'],
   }) as Child;
@@ -144,6 +148,11 @@ export async function start(command: Command): Promise<Running> {
 export function commandFailure(error: unknown): CommandFailure | undefined {
   const cause: unknown = error instanceof DatamoverError ? error.cause : error;
   return cause instanceof CommandFailure ? cause : undefined;
+}
+
+function inherited({ inheritsSecrets = false }: Command): NodeJS.ProcessEnv {
+  if (inheritsSecrets) return process.env;
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !SECRET.test(name)));
 }
 
 async function terminate(child: Child, exit: Promise<unknown>): Promise<void> {

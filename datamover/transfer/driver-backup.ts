@@ -47,6 +47,8 @@ export class HeldSource {
       const held = await this.#driver.hold(this.#read, options.signal);
       this.#held.push(held);
       const content = await saveFeed(repository, session, plan, this.#read, held.feed, options, started);
+      const changed = await held.changedMeanwhile?.();
+      if (changed !== undefined) this.#warnings.push(changed);
       return { held, content };
     };
     const { held, content } = await readAll();

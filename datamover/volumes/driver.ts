@@ -109,6 +109,8 @@ export interface HeldRead {
    * where the storage has no cheap way to read at random.
    */
   readonly readRanges?: (ranges: readonly ByteRange[], signal?: AbortSignal) => AsyncIterable<RangeContent>;
+  /** Asked after all is read, where the storage could not hold still: a sentence if what was read may be of two moments. */
+  readonly changedMeanwhile?: () => Promise<string | undefined>;
   /** Always called, also after a failure; never throws for what is gone already. */
   release(): Promise<void>;
 }

@@ -30,7 +30,13 @@ export interface KnownHandle {
 /** Where a stream comes from: a file descriptor of this process, or a program to run. */
 export type StreamInput =
   | { readonly kind: 'fd'; readonly fd: number }
-  | { readonly kind: 'command'; readonly file: string; readonly args: readonly string[] };
+  | {
+      readonly kind: 'command';
+      readonly file: string;
+      readonly args: readonly string[];
+      /** See Command: for programs that the user named. */
+      readonly inheritsSecrets?: boolean;
+    };
 
 export interface ReaderStart {
   readonly arena: Arena;

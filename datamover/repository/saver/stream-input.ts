@@ -24,7 +24,7 @@ export async function readInput(
   onProducer: (pid: number) => void,
 ): Promise<void> {
   if (input.kind === 'fd') readDescriptor(input.fd, sink, control);
-  else await readProgram(input.file, input.args, sink, onProducer);
+  else await readProgram(input, sink, onProducer);
 }
 
 function readDescriptor(fd: number, sink: ByteSink, control: Control): void {
@@ -52,12 +52,11 @@ function readSome(fd: number, space: Buffer, control: Control): number {
 
 /** Runs the producer in this thread; a backup of it only counts if it ends with status 0. */
 async function readProgram(
-  file: string,
-  args: readonly string[],
+  { file, args, inheritsSecrets = false }: Extract<StreamInput, { kind: 'command' }>,
   sink: ByteSink,
   onProducer: (pid: number) => void,
 ): Promise<void> {
-  const program = await startProgram({ file, args, operation: 'read the output of' });
+  const program = await startProgram({ file, args, inheritsSecrets, operation: 'read the output of' });
   onProducer(program.pid);
   parentPort?.once('message', () => {
     // A child of the producer may outlive it and keep the pipe open: nobody waits for that one.

@@ -2,6 +2,7 @@ import { realpath, stat } from 'node:fs/promises';
 import { DatamoverError } from '../../errors.ts';
 import type { HeldRead, ReadPlan, ReadRequest, SourceVolume, TargetNeed, VolumeDriver } from '../driver.ts';
 import { checkWishes } from '../wishes.ts';
+import { changeSince } from './change.ts';
 import { holdCopy, removeStaleCopies } from './copy.ts';
 import { readRanges } from './ranges.ts';
 import { isInUse, openImage } from './source.ts';
@@ -61,11 +62,15 @@ export class FileDriver implements VolumeDriver<FileRead, FileTargetPlan> {
 
   async hold({ source, everything }: FileRead): Promise<HeldRead> {
     const file = await realpath(source.location);
-    const copy = (await stat(file)).isFile() ? await holdCopy(file) : undefined;
+    // Looked at before the copy is tried: nothing may change between the two.
+    const found = await stat(file, { bigint: true });
+    const copy = found.isFile() ? await holdCopy(file) : undefined;
     const path = copy?.path ?? file;
+    const before = found.isFile() && copy === undefined ? found : undefined;
     return {
       feed: { kind: 'file', path, ...(everything && { readHoles: true }) },
       readRanges: (ranges, signal) => readRanges(path, ranges, signal),
+      ...(before !== undefined && { changedMeanwhile: () => changeSince(file, before) }),
       release: async () => copy?.release(),
     };
   }
