@@ -49,8 +49,10 @@ demo: build
 # Kubernetes, Ceph, MinIO and Velero with our parts, on loopback, in the background (e2e/cluster/).
 cluster-servers: build plugin
 	$(NODE) e2e/tools/install.ts openssl ceph minio etcd kube-apiserver kube-controller-manager kubectl \
-	  snapshot-controller csi-snapshotter csi-provisioner velero helm restic-current
+	  snapshot-controller csi-snapshotter csi-provisioner velero helm restic-current $(if $(ZFS),openzfs)
 
+# `make cluster-up ZFS=1`: OpenEBS ZFS, too.
+export ZFS
 cluster-up: cluster-servers
 	$(NODE) --no-warnings dist/e2e/cluster/up.js
 

@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { findPeer } from '../servers/peers.ts';
-import { logFile, runningCluster, stateDirectory, type ClusterAccess } from './state.ts';
+import { logFile, runningCluster, stateDirectory, wantsZfs, type ClusterAccess } from './state.ts';
 import { SYSTEM_PEERS } from './system.ts';
 
 const POLL_MS = 200;
@@ -40,7 +40,8 @@ export async function bringUp(say: (text: string) => void): Promise<Brought> {
 
 /** Starts the process that holds everything, in a session of its own. Gives a function that says whether it lives. */
 function begin(): () => boolean {
-  const missing = SYSTEM_PEERS.flatMap((name) => {
+  const wanted = [...SYSTEM_PEERS, ...(wantsZfs() ? (['openzfs'] as const) : [])];
+  const missing = wanted.flatMap((name) => {
     const peer = findPeer(name);
     return 'missing' in peer ? [`${name}: ${peer.missing}`] : [];
   });

@@ -5,7 +5,14 @@ import { fileURLToPath } from 'node:url';
 import { ownerName } from '../../datamover/process/owner.ts';
 import { findPeer } from '../servers/peers.ts';
 import { sweep } from '../servers/scratch.ts';
-import { environmentFile, forgetState, stateDirectory, writeState, type ClusterAccess } from './state.ts';
+import {
+  environmentFile,
+  forgetState,
+  stateDirectory,
+  wantsZfs,
+  writeState,
+  type ClusterAccess,
+} from './state.ts';
 import { startSystem, type System } from './system.ts';
 
 const ended = new Promise<void>((resolve) => {
@@ -21,6 +28,7 @@ let system: System | undefined;
 try {
   system = await startSystem({
     veleroNamespace: 'velero',
+    zfs: wantsZfs(),
     onStep: (what) => console.log(`  ${what}`),
   });
   const access = accessOf(system);
@@ -33,7 +41,7 @@ try {
   await forgetState();
 }
 
-function accessOf({ cluster, ceph, rbd, s3, velero, mover }: System): ClusterAccess {
+function accessOf({ cluster, ceph, rbd, machine, zfs, s3, velero, mover }: System): ClusterAccess {
   const { server, caFile, kubeconfig, home, etcd } = cluster;
   const { environment: cephEnvironment, home: cephHome, freePort, monitor } = ceph;
   const { endpoint, accessKey, secretKey, region } = s3;
@@ -41,6 +49,17 @@ function accessOf({ cluster, ceph, rbd, s3, velero, mover }: System): ClusterAcc
     kubernetes: { server, caFile, kubeconfig, home, etcd },
     ceph: { environment: cephEnvironment, home: cephHome, freePort, monitor, pool: rbd.pool },
     storageClass: rbd.storageClass,
+    ...(machine === undefined || zfs === undefined
+      ? {}
+      : {
+          zfs: {
+            ...{ environment: machine.environment, pool: zfs.poolName },
+            storageClasses: [
+              ...[zfs.storageClass, zfs.waitingStorageClass],
+              ...[zfs.datasetStorageClass, zfs.waitingDatasetStorageClass],
+            ],
+          },
+        }),
     s3: { endpoint, accessKey, secretKey, region },
     ...{ bucket: velero.bucket, veleroNamespace: velero.namespace, password: mover.password },
   };
@@ -48,7 +67,7 @@ function accessOf({ cluster, ceph, rbd, s3, velero, mover }: System): ClusterAcc
 
 /** Shell variables and a folder with the programs, so that `. FILE` is all that a person needs. */
 async function environment(access: ClusterAccess): Promise<string> {
-  const { kubernetes, ceph, s3, bucket, veleroNamespace, password } = access;
+  const { kubernetes, ceph, zfs, s3, bucket, veleroNamespace, password } = access;
   const programs = join(stateDirectory(), 'bin');
   await rm(programs, { recursive: true, force: true });
   await mkdir(programs);
@@ -72,5 +91,8 @@ async function environment(access: ClusterAccess): Promise<string> {
     AWS_DEFAULT_REGION: s3.region,
   };
   const lines = Object.entries(values).map(([name, value]) => `export ${name}='${value}'\n`);
-  return `${lines.join('')}export PATH='${programs}':"$PATH"\n`;
+  const machine = zfs === undefined ? '' : `export OPENZFS_VM='${zfs.environment.OPENZFS_VM}'\n`;
+  // Those of ZFS are found first: they lead into its machine.
+  const paths = [...(zfs === undefined ? [] : [zfs.environment.PATH.split(':')[0] ?? '']), programs];
+  return `${lines.join('')}${machine}export PATH='${paths.join(':')}':"$PATH"\n`;
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { isGone } from '../../datamover/process/owner.ts';
 import type { CephEndpoint } from '../servers/ceph.ts';
 import type { KubernetesEndpoint } from '../servers/kubernetes.ts';
+import type { OpenZfsEndpoint } from '../servers/openzfs.ts';
 import type { S3Endpoint } from '../servers/s3-server.ts';
 
 /** How the parts of a cluster that is up are reached. Plain values; the passwords among them open nothing else. */
@@ -13,6 +14,12 @@ export interface ClusterAccess {
   /** Its pool is that of the claims. */
   readonly ceph: CephEndpoint;
   readonly storageClass: string;
+  /** OpenZFS in its virtual machine, where it was asked for. `environment` puts its commands on the PATH. */
+  readonly zfs?: {
+    readonly environment: OpenZfsEndpoint['environment'];
+    readonly pool: string;
+    readonly storageClasses: readonly string[];
+  };
   readonly s3: Pick<S3Endpoint, 'endpoint' | 'accessKey' | 'secretKey' | 'region'>;
   readonly bucket: string;
   readonly veleroNamespace: string;
@@ -33,6 +40,9 @@ export interface ClusterState {
 export function stateDirectory(): string {
   return join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local/state'), 'velero-datamover/cluster');
 }
+
+/** `make cluster-up ZFS=1`: OpenEBS ZFS beside Ceph. Its virtual machine takes a GiB and some time. */
+export const wantsZfs = (): boolean => (process.env['ZFS'] ?? '') !== '';
 
 const stateFile = (): string => join(stateDirectory(), 'state.json');
 /** Sourced by shells; there as long as everything is up. */

@@ -13,7 +13,14 @@ Programs:    kubectl, velero, restic and datamover are on the PATH then; velero 
 Try:         velero backup create monday --include-namespaces NAMESPACE --wait
              kubectl get vsb,vsr -A
              restic -r $REPOSITORIES/NAMESPACE snapshots
-Storage:     classes rbd and rbd-wait. No pods run here, there is no kubelet: data goes into volumes with rbd (pool ${access.ceph.pool}).
+Storage:     classes rbd and rbd-wait. No pods run here, there is no kubelet: data goes into volumes with rbd (pool ${access.ceph.pool}).${ofZfs()}
 A story:     make demo-cluster
 Log:         ${logFile()}
 End:         make cluster-down`);
+
+function ofZfs(): string {
+  const { zfs } = access;
+  if (zfs === undefined)
+    return already ? '' : '\n             OpenEBS ZFS, too, in a virtual machine: make cluster-up ZFS=1';
+  return `\n             classes ${zfs.storageClasses.join(', ')}: zfs and zpool lead into the virtual machine (pool ${zfs.pool}).`;
+}

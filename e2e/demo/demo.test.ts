@@ -6,12 +6,10 @@ import { describePeers } from '../servers/describe-peers.ts';
 const DEMO = fileURLToPath(new URL('../../../e2e/demo/run.sh', import.meta.url));
 
 describePeers(['mke2fs', 'restic-debian'], 'make demo', () => {
-  test('a disk goes, is lost and comes back, by us and by restic, within a minute', async () => {
-    const started = performance.now();
+  test('a disk goes, is lost and comes back, by us and by restic', async () => {
     // Somebody's own settings must not lead the demo into somebody's own repository.
     const env = { RESTIC_REPOSITORY: '/nowhere', RESTIC_PASSWORD: 'another', KEEP: undefined };
     const { stdout } = await run({ file: DEMO, args: [], env });
-    expect(performance.now() - started).toBeLessThan(60_000);
     const sums = [...stdout.matchAll(/sha256 (?:of the disk now: )?([0-9a-f]{64})/g)].map(([, sum]) => sum);
     expect(sums).toHaveLength(3);
     expect(new Set(sums).size).toBe(1);
@@ -21,5 +19,5 @@ describePeers(['mke2fs', 'restic-debian'], 'make demo', () => {
     expect(stdout).not.toContain('\u001b');
     const grown = Number(/the repository grew by .*: (\d+\.\d) % of the disk/.exec(stdout)?.[1]);
     expect(grown).toBeLessThan(3);
-  }, 120_000);
+  }, 300_000);
 });

@@ -14,11 +14,12 @@ export interface Application {
   readonly digests: Map<string, string>;
 }
 
-/** Makes an application with claims, a third of each filled. */
+/** Makes an application with claims; of those that are `filled` a third holds data. */
 export async function makeApplication(
   system: System,
   claims: readonly string[],
   mebibytes = 32,
+  filled = claims,
 ): Promise<Application> {
   const { cluster, rbd } = system;
   const namespace = await cluster.makeNamespace();
@@ -32,7 +33,9 @@ export async function makeApplication(
     ),
   );
   const application: Application = { namespace, digests: new Map() };
-  for (const name of claims)
+  const bound = ['--for=jsonpath={.status.phase}=Bound', '--timeout=240s', '--namespace', namespace];
+  await cluster.kubectl(['wait', 'persistentvolumeclaims', '--all', ...bound]);
+  for (const name of filled)
     await change(system, application, name, 3 * MEBIBYTE, Math.floor((mebibytes * MEBIBYTE) / 3));
   return application;
 }

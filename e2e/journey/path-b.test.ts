@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { VolumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
 import { until } from '../../datamover/kubernetes/testing/waiting.ts';
 import { startSystem, SYSTEM_PEERS, type System } from '../cluster/system.ts';
 import { describePeers } from '../servers/describe-peers.ts';
@@ -35,6 +36,31 @@ describePeers(
       application = await makeApplication(system, ['data', 'logs']);
     }, 600_000);
     afterAll(() => system.stop(), 120_000);
+
+    /** The most transfers that one node was seen to have at once while something else went on. */
+    async function busiestDuring<T>(
+      work: Promise<T>,
+    ): Promise<{ readonly outcome: T; readonly most: number }> {
+      let over = false;
+      let most = 0;
+      const look = async (): Promise<void> => {
+        const found = await system.cluster.kubectl(['get', 'vsb', '--all-namespaces', '--output=json']);
+        const { items } = JSON.parse(found) as { readonly items: readonly VolumeSnapshotBackup[] };
+        const busy = items.filter(({ status }) => status?.batchingStatus === 'Processing');
+        for (const { status } of busy)
+          most = Math.max(most, busy.filter((other) => other.status?.node === status?.node).length);
+      };
+      const watching = (async () => {
+        while (!over) await look().then(() => delay(1_000));
+      })();
+      try {
+        const outcome = await work;
+        return { outcome, most };
+      } finally {
+        over = true;
+        await watching;
+      }
+    }
 
     test('a backup ends as Completed, and restic finds it whole', async () => {
       await backUp(system, 'first', [application.namespace]);
@@ -78,10 +104,10 @@ describePeers(
       expect(await digestsOf(system, namespace, digests.keys())).toEqual(digests);
     }, 600_000);
 
-    test('three at once: many claims, a few, and those of a schedule', async () => {
+    test('three at once: fifty claims, a few, and those of a schedule', async () => {
       const { velero, cluster } = system;
       const names = Array.from({ length: MANY }, (_, at) => `claim-${at}`);
-      const many = await makeApplication(system, names, 8);
+      const many = await makeApplication(system, names, 8, names.slice(0, 4));
       const kiosk = await makeApplication(system, ['till'], 8);
       const scheduled = ['--schedule=@every 1h', '--include-namespaces', kiosk.namespace];
       await velero.cli('schedule', 'create', 'hourly', ...scheduled);
@@ -97,25 +123,37 @@ describePeers(
       // An hour in no time: Velero looks at a schedule that was changed at once.
       await delay(2_000);
       await spec({ schedule: '@every 1s' });
-      const both = Promise.all([
-        backUp(system, 'many', [many.namespace]),
-        backUp(system, 'few', [application.namespace]),
-      ]);
       const find = ['get', 'backup.velero.io', '--selector=velero.io/schedule-name=hourly', '--output=name'];
-      let name = '';
-      await until(
-        async () => {
-          name = (await cluster.kubectl([...find, '--namespace', velero.namespace])).trim();
-          return name !== '';
-        },
-        () => 'the schedule makes no backup',
+      const scheduling = async (): Promise<string> => {
+        let name = '';
+        await until(
+          async () => {
+            name = (await cluster.kubectl([...find, '--namespace', velero.namespace])).trim();
+            return name !== '';
+          },
+          () => 'the schedule makes no backup',
+        );
+        await spec({ paused: true });
+        await cluster.kubectl([
+          ...['wait', '--for=jsonpath={.status.phase}=Completed', ...name.split('\n'), '--timeout=400s'],
+          ...['--namespace', velero.namespace],
+        ]);
+        return name;
+      };
+      const { outcome, most } = await busiestDuring(
+        Promise.all([
+          backUp(system, 'many', [many.namespace]),
+          backUp(system, 'few', [application.namespace]),
+          scheduling(),
+        ]),
       );
-      await spec({ paused: true });
-      await cluster.kubectl([
-        ...['wait', '--for=jsonpath={.status.phase}=Completed', ...name.split('\n'), '--timeout=400s'],
-        ...['--namespace', velero.namespace],
-      ]);
-      await both;
+      const [described, , name] = outcome;
+      const moved = [...(await recordsOf(system, 'many')).values()];
+      expect(moved.map(({ status }) => status?.phase)).toEqual(names.map(() => 'Completed'));
+      // Each with its bytes, and no node with more at once than it may have.
+      expect(described.match(/Plugin:\s+datamover\.io\/move-snapshot/g)).toHaveLength(MANY);
+      expect(described.match(/8388608 of 8388608 complete \(Bytes\)/g)).toHaveLength(MANY);
+      expect(most).toBe(PER_NODE);
       expect(await snapshotIds(system, many.namespace)).toHaveLength(MANY);
       expect(await snapshotIds(system, kiosk.namespace)).toHaveLength(name.split('\n').length);
     }, 900_000);
@@ -142,4 +180,6 @@ describePeers(
 /** An RBD image's: what its map of objects tells changes by. */
 const OBJECT = 4 * MEBIBYTE;
 /** Of 8 MiB each. */
-const MANY = 12;
+const MANY = 50;
+/** The default of `--max-transfers-per-node`. */
+const PER_NODE = 2;
