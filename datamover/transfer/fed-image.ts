@@ -121,7 +121,10 @@ export async function saveFedImage<Facts extends ImageFacts>(
   for (const { first, count } of freed) {
     // A volume that shrank is freed beyond its end.
     const end = Math.min(first + count, Math.ceil(facts.bytes / CELL_BYTES));
-    for (let cell = first; cell < end; cell++, freedCells++) {
+    for (let cell = first; cell < end; cell++) {
+      // ZFS says again what was free before: of an increment that is no change.
+      if (facts.increment && kept.has(cell) && content.at(cell).equals(zero)) continue;
+      freedCells++;
       content.set(cell, zero);
       fingerprints.set(cell, NO_FINGERPRINT);
       kept.remove(cell);

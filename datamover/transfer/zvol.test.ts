@@ -82,9 +82,15 @@ describe('a zvol’s send streams', () => {
     await inFolder(async (folder) => {
       const store = new MemoryStore();
       await newRepository(store);
+      const zeros: number[] = [];
       for (const [i, stream] of ['full', 'inc1', 'inc2', 'inc3'].entries()) {
-        await send(store, folder, fixtureBytes(`zvol-ext4-${stream}`), { time: hour(i) });
+        const { zeroBytes } = await send(store, folder, fixtureBytes(`zvol-ext4-${stream}`), {
+          time: hour(i),
+        });
+        zeros.push(zeroBytes / MIB);
       }
+      // What an increment frees that was free before is no change; the last one grew the volume.
+      expect(zeros).toEqual([46, 0, 8, 15]);
       const empty = await send(store, folder, fixtureBytes('zvol-ext4-inc4'), { time: hour(9) });
       expect(empty).toMatchObject({ newBytes: 0, zeroBytes: 0, deduplicatedBytes: 80 * MIB, readBytes: 624 });
     });

@@ -1,8 +1,10 @@
-import { stat } from 'node:fs/promises';
+import { readFile, realpath, stat } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatamoverError, isErrno } from '../../errors.ts';
 import type { ByteRange, RangeContent, VolumeTarget } from '../driver.ts';
 import { readRanges } from '../file/ranges.ts';
+import { deviceNumber } from '../file/size.ts';
 import { FileTarget, planFileTarget } from '../file/target.ts';
 import { discardDevice } from './discard.ts';
 
@@ -22,16 +24,14 @@ const POLL_MS = 50;
 export class LocalDevices implements ZvolDevices {
   async appear(zvol: string, signal?: AbortSignal): Promise<string> {
     const path = `/dev/zvol/${zvol}`;
-    for (const deadline = Date.now() + PATIENCE_MS; Date.now() < deadline;) {
-      if (await isBlockDevice(path)) return path;
+    let cause = '';
+    for (const deadline = performance.now() + PATIENCE_MS; performance.now() < deadline;) {
+      const doubt = await doubtOf(path, zvol);
+      if (doubt === undefined) return path;
+      cause = doubt;
       await delay(POLL_MS, undefined, signal && { signal });
     }
-    throw new DatamoverError({
-      operation: 'open ZFS volume',
-      subject: zvol,
-      cause: `its device ${path} does not appear`,
-      hint: 'udev makes it, unless volmode is none; a container needs the /dev of its machine',
-    });
+    throw refused(zvol, cause);
   }
 
   async open(path: string, bytes: number, empty: boolean): Promise<VolumeTarget> {
@@ -58,11 +58,32 @@ function withZeros(target: VolumeTarget, startsAsZeros: boolean): VolumeTarget {
   };
 }
 
-async function isBlockDevice(path: string): Promise<boolean> {
-  try {
-    return (await stat(path)).isBlockDevice();
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return false;
+function refused(zvol: string, cause: string): DatamoverError {
+  return new DatamoverError({
+    operation: 'open ZFS volume',
+    subject: zvol,
+    cause,
+    hint: 'udev makes the link, unless volmode is none; a container needs the /dev of its machine',
+  });
+}
+
+/**
+ * Why the link cannot be taken for the volume's yet; undefined if nothing speaks against it. ZFS alone could say for certain which
+ * volume a device is (ioctl BLKZNAME, out of Node's reach): the kernel's name tells a zvol from other devices, and udev's
+ * record, where this machine has one, tells a link that was left of a volume that is gone or was renamed.
+ */
+async function doubtOf(path: string, zvol: string): Promise<string | undefined> {
+  const stats = await stat(path).catch((error: unknown) => {
+    if (isErrno(error, 'ENOENT')) return undefined;
     throw error;
-  }
+  });
+  if (stats?.isBlockDevice() !== true) return `its device ${path} does not appear`;
+  const number = deviceNumber(stats);
+  const name = basename(await realpath(`/sys/dev/block/${number}`));
+  // udev never makes such a link: there is nothing to wait for.
+  if (!/^zd\d+$/.test(name)) throw refused(zvol, `${path} leads to ${name}, which is no device of ZFS`);
+  const record = await readFile(`/run/udev/data/b${number}`, 'utf8').catch(() => '');
+  const links = record.split('\n').filter((line) => line.startsWith('S:zvol/'));
+  if (links.length === 0 || links.includes(`S:zvol/${zvol}`)) return undefined;
+  return `${path} leads to ${name}, which is of ${links.map((link) => link.slice(7)).join(', ')}`;
 }

@@ -300,6 +300,16 @@ describePeer('openzfs', 'the ZFS driver: volumes', () => {
     await zfs.zfs('destroy', small);
   }, 120_000);
 
+  test('a link below /dev/zvol that leads to another device is not taken for a volume', async () => {
+    const name = `${home}/left`;
+    await zfs.run('sh', '-ec', `mkdir -p /dev/zvol/${home}; ln -s /dev/vdb1 /dev/zvol/${name}`);
+    try {
+      await expect(devices.appear(name)).rejects.toThrow(/leads to vdb1, which is no device of ZFS/);
+    } finally {
+      await zfs.run('rm', `/dev/zvol/${name}`);
+    }
+  }, 240_000);
+
   test('a volume in use is refused', async () => {
     const vol = `${home}/used`;
     await zfs.zfs('create', '-s', '-V', '16M', vol);
