@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { startCeph, type CephCluster } from '../../e2e/servers/ceph.ts';
 import { describePeer } from '../../e2e/servers/describe-peers.ts';
@@ -29,7 +29,8 @@ describePeer('ceph', 'one volume on every storage', () => {
     }, PATIENCE);
     afterAll(async () => {
       await site.dispose();
-      await zfs.zfs('destroy', '-R', `${zfs.pool}/cross`);
+      for (const volume of ['cross', 'cross-wide', 'cross-narrow'])
+        await zfs.zfs('destroy', '-R', `${zfs.pool}/${volume}`);
       await zfs.stop();
       await ceph.stop();
       await bench.remove();
@@ -49,7 +50,7 @@ describePeer('ceph', 'one volume on every storage', () => {
     };
 
     test(
-      'an RBD image becomes a zvol, a file and an RBD image again, byte for byte, and is stored once',
+      'an RBD image becomes zvols of any block size, a file and an RBD image again, byte for byte, and is stored once',
       async () => {
         const image = await site.makeVolume(8 * MIB);
         await image.write(4096, randomBytes(2 * MIB));
@@ -64,11 +65,26 @@ describePeer('ceph', 'one volume on every storage', () => {
         const second = await backUp(`zfs:${zvol}@one`, 'shop/zvol');
         expect(second).toMatchObject({ format: 'image', data_added: 0, warnings: [] });
 
+        const digest = hash('sha256', expected);
+        const expectVolume = async (dataset: string, volblocksize: number): Promise<void> => {
+          const said = await zfs.zfs('get', '-Hpo', 'value', 'volblocksize', dataset);
+          expect(Number(said)).toBe(volblocksize);
+          const { stdout } = await zfs.run('sha256sum', await zfs.device(dataset));
+          expect(stdout.slice(0, 64)).toBe(digest);
+        };
+        const wide = ['--thin', '--verify', '--volblocksize', '64K'];
+        await inside('restore', second.snapshot_id, '--to', `zfs:${zvol}-wide`, ...wide);
+        await expectVolume(`${zvol}-wide`, 65_536);
+
         const file = bench.path('disk');
         await bench.json(['restore', second.snapshot_id, '--to', `file:${file}`, '--verify']);
         expect((await readFile(file)).equals(expected)).toBe(true);
         const third = await backUp(`file:${file}`, 'shop/file');
         expect(third.data_added).toBe(0);
+
+        const narrow = ['--thin', '--verify', '--volblocksize', '4K'];
+        await inside('restore', third.snapshot_id, '--to', `zfs:${zvol}-narrow`, ...narrow);
+        await expectVolume(`${zvol}-narrow`, 4096);
 
         const target = site.newTarget();
         await bench.json(['restore', third.snapshot_id, '--to', `rbd:${target}`, '--verify'], { env: env() });
