@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { DataUpload } from '../../api/neighbours/velero.ts';
 import { parseSnapshotReference } from '../../api/snapshot-reference.ts';
 import { startSystem, SYSTEM_PEERS, type System } from '../cluster/system.ts';
@@ -19,6 +19,7 @@ import {
   snapshotIds,
   type Application,
 } from './application.ts';
+import { failures } from './failures.suite.ts';
 
 const MOVE = ['--snapshot-move-data', '--data-mover', 'datamover.io'] as const;
 
@@ -28,7 +29,7 @@ describePeers([...SYSTEM_PEERS, 'restic-current'], "Velero's own way to move dat
   let application: Application;
 
   beforeAll(async () => {
-    system = await startSystem();
+    system = await startSystem({ controllerArgs: ['--retries=1', '--retry-backoff=1s'] });
     application = await makeApplication(system, ['data', 'logs']);
   }, 600_000);
   afterAll(async () => {
@@ -135,20 +136,29 @@ describePeers([...SYSTEM_PEERS, 'restic-current'], "Velero's own way to move dat
     second = undefined;
   }, 900_000);
 
-  test('a failure is one, with the same sentence everywhere', async () => {
+  test('a wrong password and a missing class are failures, with the same sentence everywhere', async () => {
     const { cluster, velero } = system;
     const patch = (password: string) => `--patch={"stringData":{"RESTIC_PASSWORD":"${password}"}}`;
     const secret = ['patch', 'secret', 'dm-credential', '--namespace', velero.namespace, '--type=merge'];
+    const annotate = ['annotate', 'pvc', 'logs', '--namespace', application.namespace];
     await cluster.kubectl([...secret, patch('not the password')]);
+    await cluster.kubectl([...annotate, 'datamover.io/class=gone']);
     const described = await failingBackUp(system, 'locked', [application.namespace], ...MOVE);
     await cluster.kubectl([...secret, patch(system.mover.password)]);
-    const uploads = [...(await uploadsOf('locked')).values()];
-    expect(uploads.map(({ status }) => status?.phase)).toEqual(['Failed', 'Failed']);
-    for (const { status } of uploads) {
-      expect(status?.message).toMatch(/password/);
-      expect(oneLine(described)).toContain(oneLine(status?.message ?? ''));
+    await cluster.kubectl([...annotate, 'datamover.io/class-']);
+    const uploads = await uploadsOf('locked');
+    for (const [claim, cause] of [
+      ['data', /password/],
+      ['logs', /there is no DataMoverClass gone/],
+    ] as const) {
+      const { phase, message } = uploads.get(claim)?.status ?? {};
+      expect(phase).toBe('Failed');
+      expect(message).toMatch(cause);
+      expect(oneLine(described)).toContain(oneLine(message ?? ''));
     }
   }, 600_000);
+
+  describe('and failures of the other way', () => failures(() => system));
 });
 
 /** An RBD image's: what its map of objects tells changes by. */

@@ -1,20 +1,21 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { beforeAll, expect, test } from '@jest/globals';
 import type { VolumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
 import { until } from '../../datamover/kubernetes/testing/waiting.ts';
-import { startSystem, SYSTEM_PEERS, type System } from '../cluster/system.ts';
-import { describePeers } from '../servers/describe-peers.ts';
-import { backUp, failingBackUp, makeApplication, type Application } from './application.ts';
+import type { System } from '../cluster/system.ts';
+import { backUp, failingBackUp, makeApplication, oneLine, type Application } from './application.ts';
 
-/** What a mover's double shows of Velero's side is in e2e/velero/path-b.test.ts; here the mover is the real one. */
-describePeers([...SYSTEM_PEERS, 'restic-current'], 'failures on the way, with everything real', () => {
+/**
+ * Failures on the way, with everything real: what a mover's double shows of Velero's side is in e2e/velero/path-b.test.ts. For a system
+ * that gives up soon.
+ */
+export function failures(running: () => System): void {
   let system: System;
   let application: Application;
 
   beforeAll(async () => {
-    system = await startSystem({ controllerArgs: ['--retries=1', '--retry-backoff=1s'] });
+    system = running();
     application = await makeApplication(system, ['data']);
   }, 600_000);
-  afterAll(() => system.stop(), 180_000);
 
   async function recordOf(backup: string): Promise<VolumeSnapshotBackup | undefined> {
     const selector = `--selector=velero.io/backup-name=${backup}`;
@@ -45,24 +46,33 @@ describePeers([...SYSTEM_PEERS, 'restic-current'], 'failures on the way, with ev
       ...['patch', kind, name, '--namespace', namespace, '--type=merge', `--patch=${JSON.stringify(body)}`],
     ]);
 
-  test('a store that is away is a failure, with one sentence on describe and on the record', async () => {
-    const { cluster, velero, mover } = system;
-    await cluster.apply({
-      ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'away', namespace: velero.namespace } },
-      stringData: {
-        // A port on which nobody listens.
-        ...{ RESTIC_REPOSITORY: 's3:http://127.0.0.1:9/backups', RESTIC_PASSWORD: mover.password },
-        ...{ AWS_ACCESS_KEY_ID: 'key', AWS_SECRET_ACCESS_KEY: 'secret', AWS_DEFAULT_REGION: 'us-east-1' },
-      },
-    });
-    await patch('configmap', 'datamover', velero.namespace, { data: { resticSecret: 'away' } });
-    const described = await failingBackUp(system, 'away', [application.namespace]);
-    await patch('configmap', 'datamover', velero.namespace, { data: { resticSecret: null } });
-    const record = await recordOf('away');
-    expect(record?.status?.phase).toBe('Failed');
-    expect(record?.status?.message).toContain('127.0.0.1:9');
-    expect(oneLine(described)).toContain(oneLine(record?.status?.message ?? ''));
-  }, 600_000);
+  test.each([
+    // A port on which nobody listens.
+    ['away', () => 'http://127.0.0.1:9', /127\.0\.0\.1:9/],
+    ['refusing', () => system.s3.endpoint, /InvalidAccessKeyId|access key/i],
+  ])(
+    'a store that is %s is a failure, with one sentence on describe and on the record',
+    async (name, endpoint, cause) => {
+      const { cluster, velero, mover } = system;
+      await cluster.apply({
+        ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace: velero.namespace } },
+        stringData: {
+          ...{ RESTIC_REPOSITORY: `s3:${endpoint()}/${velero.bucket}`, RESTIC_PASSWORD: mover.password },
+          ...{ AWS_ACCESS_KEY_ID: 'nobody', AWS_SECRET_ACCESS_KEY: 'secret-of-nobody' },
+          AWS_DEFAULT_REGION: 'us-east-1',
+        },
+      });
+      await patch('configmap', 'datamover', velero.namespace, { data: { resticSecret: name } });
+      const described = await failingBackUp(system, name, [application.namespace]);
+      await patch('configmap', 'datamover', velero.namespace, { data: { resticSecret: null } });
+      const record = await recordOf(name);
+      expect(record?.status?.phase).toBe('Failed');
+      expect(record?.status?.message).toMatch(cause);
+      expect(record?.status?.message).not.toContain('secret-of-nobody');
+      expect(oneLine(described)).toContain(oneLine(record?.status?.message ?? ''));
+    },
+    600_000,
+  );
 
   test('without a running agent the item operation’s time limit ends the wait, and the transfer', async () => {
     for (const agent of system.mover.agents.values()) await agent.kill();
@@ -93,9 +103,4 @@ describePeers([...SYSTEM_PEERS, 'restic-current'], 'failures on the way, with ev
     await completing;
     expect((await recordOf('survives'))?.status?.phase).toBe('Completed');
   }, 600_000);
-});
-
-/** Sentences may hold runs of blanks. */
-function oneLine(text: string): string {
-  return text.replace(/\s+/g, ' ').trim();
 }
