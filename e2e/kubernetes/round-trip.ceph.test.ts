@@ -54,7 +54,6 @@ describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and age
     bucket = `s3:${s3.endpoint}/${await makeBucket(s3)}`;
     const keys = { AWS_ACCESS_KEY_ID: s3.accessKey, AWS_SECRET_ACCESS_KEY: s3.secretKey };
     const repository = { RESTIC_REPOSITORY: `${bucket}/volumes`, RESTIC_PASSWORD: mover.password };
-    await makeSecret('restic', { ...repository, ...keys });
     await makeSecret('default-volsync-restic', { ...repository, ...keys });
     await makeSecret('keys', keys);
     await makeSecret('password', { RESTIC_PASSWORD: mover.password });
@@ -86,37 +85,18 @@ describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and age
   const make = (name: string, storageClass: string, size = '16Mi', namespace = shop): Promise<void> =>
     cluster.apply(claim({ namespace, name, storageClass, size }));
 
-  test('a snapshot becomes a backup', async () => {
+  test('a snapshot becomes a backup in the repository of a BackupTarget', async () => {
     await make('db', rbd.storageClass);
     await rbd.write(shop, 'db', 4096, randomBytes(5_000_000));
     digest = await rbd.digest(shop, 'db');
-    const status = await transfers.backUp('first', 'db');
-    expect(status).toMatchObject({ phase: 'Completed', resticrepository: `${bucket}/volumes/${shop}` });
+    const status = await transfers.backUp('first', 'db', TARGET);
+    expect(status).toMatchObject({ phase: 'Completed', resticrepository: `${bucket}/target/${shop}/db` });
     expect(status.snapshotID).toMatch(/^[0-9a-f]{64}$/);
-  }, 400_000);
-
-  test('K-34: a claim that waits for its first consumer is filled and bound, once', async () => {
-    const reference = await transfers.reference('first');
-    await make('again', rbd.waitingStorageClass);
-    const target = { target: { claimName: 'again' } };
-    const status = await transfers.restore('one', reference, target);
-    expect(status).toMatchObject({ phase: 'Completed' });
-    const volume = await boundVolume(cluster, shop, 'again');
-    expect(status.volumeName).toBe(volume.metadata.name);
-    expect(await rbd.digest(shop, 'again')).toBe(digest);
-    expect(await transfers.restore('two', reference, target)).toMatchObject({
-      ...{ phase: 'Failed', message: expect.stringContaining('another restore has filled the claim') },
-    });
-    expect(await names('pvc')).toEqual(['persistentvolumeclaim/again', 'persistentvolumeclaim/db']);
-    const policy = await cluster.kubectl([
-      ...['get', 'pv', volume.metadata.name, '--output=jsonpath={.spec.persistentVolumeReclaimPolicy}'],
-    ]);
-    expect(policy).toBe('Delete');
   }, 400_000);
 
   /** A claim of a snapshot that a restore left, and its digest. */
   const digestOfHandle = async (snapshotHandle: string | undefined, namespace: string): Promise<string> => {
-    const [api, name] = [{ apiVersion: 'snapshot.storage.k8s.io/v1' }, `restored-${namespace}`];
+    const [api, name] = [{ apiVersion: 'snapshot.storage.k8s.io/v1' }, 'restored'];
     const volumeSnapshotClassName = rbd.snapshotClass;
     await cluster.apply(
       {
@@ -138,30 +118,12 @@ describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and age
     return rbd.digest(namespace, 'third');
   };
 
-  test("OADP's way: a snapshot of the restored volume, from which a claim is made", async () => {
-    const status = await transfers.restore('three', await transfers.reference('first'));
-    expect(status).toMatchObject({ phase: 'Completed' });
-    expect(status.snapshotHandle).toMatch(/^0001-0009-rook-ceph-/);
-    expect(await names('volumesnapshot')).toEqual(['volumesnapshot.snapshot.storage.k8s.io/first']);
-    expect(await names('pvc')).not.toContain('restore');
-    expect(await digestOfHandle(status.snapshotHandle, shop)).toBe(digest);
-  }, 400_000);
-
-  test('TargetTooSmall: a claim that cannot hold the backup is refused, and nothing is made', async () => {
-    await make('small', rbd.waitingStorageClass, '8Mi');
-    const target = { target: { claimName: 'small' } };
-    expect(await transfers.restore('four', await transfers.reference('first'), target)).toMatchObject({
-      ...{ phase: 'Failed', message: expect.stringContaining('8Mi is too small for a backup of 16Mi') },
-    });
-  }, 400_000);
-
-  test('the repository of a BackupTarget: there, and by a mapping into another class and namespace', async () => {
-    const status = await transfers.backUp('kept', 'db', TARGET);
-    expect(status).toMatchObject({ phase: 'Completed', resticrepository: `${bucket}/target/${shop}/db` });
-    const reference = await transfers.reference('kept');
+  test("OADP's way, by a mapping into another class and namespace: a snapshot of the restored volume, from which a claim is made", async () => {
+    const reference = await transfers.reference('first');
     // As if it came from a cluster whose class is called otherwise.
-    const sourcePVCData = { ...status.sourcePVCData, storageClassName: 'theirs' };
-    const elsewhere = { opened: TARGET, namespace: await cluster.makeNamespace() };
+    const sourcePVCData = { name: 'db', size: '16Mi', storageClassName: 'theirs' };
+    const namespace = await cluster.makeNamespace();
+    const elsewhere = { opened: TARGET, namespace };
     const strange = { ...reference, sourcePVCData };
     expect(await transfers.restore('unmapped', strange, {}, elsewhere)).toMatchObject({
       ...{ phase: 'Failed', message: expect.stringContaining('there is no storage class theirs') },
@@ -170,16 +132,28 @@ describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and age
       ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { namespace: mover.namespace, name: 'mapping' } },
       data: { 'storageclass.theirs': rbd.waitingStorageClass },
     });
-    const restored = await transfers.restore('mapped', strange, {}, elsewhere);
-    expect(restored).toMatchObject({ phase: 'Completed' });
-    expect(await digestOfHandle(restored.snapshotHandle, elsewhere.namespace)).toBe(digest);
+    const status = await transfers.restore('mapped', strange, {}, elsewhere);
+    expect(status).toMatchObject({ phase: 'Completed' });
+    expect(status.snapshotHandle).toMatch(/^0001-0009-rook-ceph-/);
+    const left = ['get', 'pvc,volumesnapshots', '--namespace', namespace, '--output=name'];
+    expect(await cluster.kubectl(left)).toBe('');
+    expect(await digestOfHandle(status.snapshotHandle, namespace)).toBe(digest);
+  }, 400_000);
+
+  test('TargetTooSmall: a claim that cannot hold the backup is refused, and nothing is made', async () => {
+    await make('small', rbd.waitingStorageClass, '8Mi');
+    const target = { target: { claimName: 'small' } };
+    const reference = await transfers.reference('first');
+    expect(await transfers.restore('small', reference, target, { opened: TARGET })).toMatchObject({
+      ...{ phase: 'Failed', message: expect.stringContaining('8Mi is too small for a backup of 16Mi') },
+    });
   }, 400_000);
 
   test('MinIO is killed and away for a minute while a backup and a restore run: both complete', async () => {
     await make('busy', rbd.storageClass);
     await rbd.write(shop, 'busy', 0, randomBytes(8 * MEBIBYTE));
     const busy = await rbd.digest(shop, 'busy');
-    const reference = await transfers.reference('kept');
+    const reference = await transfers.reference('first');
     await make('back', rbd.waitingStorageClass);
     // Neither is at its end before MinIO goes.
     await setTarget({ uploadBytesPerSecond: MEBIBYTE / 4, downloadBytesPerSecond: MEBIBYTE / 4 });
@@ -217,6 +191,20 @@ describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and age
     return (JSON.parse(stdout) as { id: string }[]).map(({ id }) => id);
   };
 
+  test('K-34: a claim that a restore has filled is bound to its volume, and not filled again', async () => {
+    const volume = await boundVolume(cluster, shop, 'back');
+    expect((await transfers.get('vsr', 'back')).status?.volumeName).toBe(volume.metadata.name);
+    const [reference, target] = [await transfers.reference('first'), { target: { claimName: 'back' } }];
+    expect(await transfers.restore('twice', reference, target, { opened: TARGET })).toMatchObject({
+      ...{ phase: 'Failed', message: expect.stringContaining('another restore has filled the claim') },
+    });
+    expect(await names('pvc')).toEqual(
+      ['back', 'busy', 'db', 'held', 'small'].map((name) => `persistentvolumeclaim/${name}`),
+    );
+    const path = '--output=jsonpath={.spec.persistentVolumeReclaimPolicy}';
+    expect(await cluster.kubectl(['get', 'pv', volume.metadata.name, path])).toBe('Delete');
+  }, 400_000);
+
   test("K-36: Velero's DataUpload, DataDownload, and the deletion of what was moved", async () => {
     await transfers.shoot('moved', 'db');
     const { storageClass, snapshotClass } = rbd;
@@ -245,7 +233,7 @@ describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and age
       ...['wait', '--for=delete', 'volumesnapshot/moved', '--namespace', shop, '--timeout=120s'],
     ]);
     expect(await names('vsb')).toEqual(
-      ['first', 'held', 'kept'].map((name) => `volumesnapshotbackup.datamover.oadp.openshift.io/${name}`),
+      ['first', 'held'].map((name) => `volumesnapshotbackup.datamover.oadp.openshift.io/${name}`),
     );
     expect((await transfers.get('dataupload', 'theirs', VELERO)).status).toBeUndefined();
 
@@ -290,7 +278,7 @@ describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and age
     ]);
     const left = await snapshotsIn(repository);
     expect(left).not.toContain(snapshotID);
-    expect(left).toHaveLength(1);
+    expect(left).toEqual([]);
   }, 500_000);
 
   async function names(kind: string): Promise<string[]> {

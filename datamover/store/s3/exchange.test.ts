@@ -121,6 +121,13 @@ describe('an upload', () => {
     });
   });
 
+  test('of a wrong clock is not repeated at once, but may be later: clocks are set', async () => {
+    const store = await scripted((_, answer) => fail(answer, 403, 'RequestTimeTooSkewed'));
+    const refused = await failure(store.save(FILE, CONTENT));
+    expect(refused).toMatchObject({ retryable: true });
+    expect(store.isPermanent(refused)).toBe(true);
+  });
+
   test('that is refused early stops sending, and the answer is heard', async () => {
     let received = 0;
     const big = Buffer.alloc(64 << 20);
