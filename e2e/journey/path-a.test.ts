@@ -132,6 +132,14 @@ describePeers([...SYSTEM_PEERS, 'restic-current'], "Velero's own way to move dat
       await restore(second, `from-${backup}`, backup, '--namespace-mappings', `${namespace}:${backup}`);
       expect(await digestsOf(second, backup, digests.keys())).toEqual(digests);
     }
+    // It also frees what the first one has moved.
+    const moved = [...(await uploadsOf('second')).values()].map(
+      ({ status }) => parseSnapshotReference(status?.snapshotID ?? '').snapshotID,
+    );
+    expect(await snapshotsIn()).toEqual(expect.arrayContaining(moved));
+    await deleteBackup(second, 'second');
+    const left = await snapshotsIn();
+    expect(moved.filter((id) => left.includes(id))).toEqual([]);
     await second.stop();
     second = undefined;
   }, 900_000);

@@ -6,7 +6,7 @@ import type { KubernetesClient } from '../kubernetes/client.ts';
 import { openCluster } from '../kubernetes/open.ts';
 import { RESOURCES } from '../kubernetes/resources.ts';
 import { requestDeletion, type Freed } from '../moving/free.ts';
-import { isTransferOfBackup } from '../moving/velero-marks.ts';
+import { isArchivedFor, isOfBackup } from '../moving/velero-marks.ts';
 import type { DeleteItemAction, KubernetesItem, VeleroBackup } from './contract.ts';
 import { BACKUPS } from './moved-resources.ts';
 
@@ -16,12 +16,16 @@ export const freeBackup: DeleteItemAction = {
   name: 'datamover.io/free-backup',
   appliesTo: () => ({ includedResources: [BACKUPS] }),
   async execute(item, backup, context) {
-    if (!isTransferOfBackup(item.metadata.labels, backup)) return;
+    // The plugin gives each the UID, so one without it was made by somebody else.
+    if (item.metadata.labels?.[VELERO.backupUid] === undefined || !isArchivedFor(item, backup)) return;
     const client = await openCluster(context);
     const freed = freedBy(item);
     if (freed !== undefined) {
       const { protectedNamespace } = (item as unknown as VolumeSnapshotBackup).spec;
-      const request = await requestDeletion(client, protectedNamespace, freed);
+      // In another cluster Velero's own: it may be called otherwise there, and has the secrets.
+      const own = isOfBackup(item.metadata.labels, backup);
+      const namespace = own ? protectedNamespace : (backup.metadata.namespace ?? protectedNamespace);
+      const request = await requestDeletion(client, namespace, freed);
       context.log.info(
         `SnapshotDeleteRequest ${request} frees the data of VolumeSnapshotBackup ${item.metadata.name}`,
       );

@@ -2,7 +2,7 @@ import { MOVER } from '../../api/names.ts';
 import type { DataUpload } from '../../api/neighbours/velero.ts';
 import { openCluster } from '../kubernetes/open.ts';
 import { requestDeletion } from '../moving/free.ts';
-import { isOfBackup } from '../moving/velero-marks.ts';
+import { isArchivedFor } from '../moving/velero-marks.ts';
 import type { DeleteItemAction } from './contract.ts';
 import { DATA_UPLOADS } from './moved-resources.ts';
 
@@ -14,12 +14,14 @@ export const freeDataUpload: DeleteItemAction = {
   async execute(item, backup, context) {
     const { spec, status } = item as unknown as DataUpload;
     const text = status?.snapshotID ?? '';
-    if (spec.datamover !== MOVER || text === '' || !isOfBackup(item.metadata.labels, backup)) return;
+    if (spec.datamover !== MOVER || text === '' || !isArchivedFor(item, backup)) return;
     const { parseSnapshotReference } = await import('../../api/snapshot-reference.ts');
     const subject = `DataUpload ${item.metadata.namespace ?? ''}/${item.metadata.name}`;
     const reference = readable(() => parseSnapshotReference(text), subject);
-    const { protectedNamespace, repository, openedBy, sourceNamespace, claim, snapshotID } = reference;
-    const request = await requestDeletion(await openCluster(context), protectedNamespace, {
+    const { repository, openedBy, sourceNamespace, claim, snapshotID } = reference;
+    // Uploads lie in Velero's namespace, which another cluster may call otherwise.
+    const namespace = backup.metadata.namespace ?? reference.protectedNamespace;
+    const request = await requestDeletion(await openCluster(context), namespace, {
       ...('secret' in openedBy
         ? { resticSecretRef: { name: openedBy.secret } }
         : { backupTarget: openedBy.target }),

@@ -29,7 +29,14 @@ describePeers([...KUBERNETES_PEERS, 'velero'], 'deleting a backup frees what was
       snapshotDeleteRequestName({ resticrepository: REPOSITORY, snapshotID, sourceNamespace, claim: 'db' }),
     );
 
-  function dataUpload(more: { spec?: object; snapshotID?: string; backup?: string } = {}): KubernetesItem {
+  interface Upload {
+    readonly spec?: object;
+    readonly snapshotID?: string;
+    readonly backup?: string;
+    readonly backupUid?: string;
+  }
+
+  function dataUpload(more: Upload = {}): KubernetesItem {
     const reference: SnapshotReference = {
       repository: REPOSITORY,
       snapshotID: SNAPSHOT,
@@ -42,7 +49,11 @@ describePeers([...KUBERNETES_PEERS, 'velero'], 'deleting a backup frees what was
       metadata: {
         name: 'nightly-abc',
         namespace: site.velero,
-        labels: { 'velero.io/backup-name': more.backup ?? 'nightly' },
+        creationTimestamp: '2026-03-01T02:00:10Z',
+        labels: {
+          'velero.io/backup-name': more.backup ?? 'nightly',
+          ...(more.backupUid !== undefined && { 'velero.io/backup-uid': more.backupUid }),
+        },
       },
       spec: { datamover: 'datamover.io', ...more.spec },
       status: { phase: 'Completed', snapshotID: more.snapshotID ?? formatSnapshotReference(reference) },
@@ -69,6 +80,25 @@ describePeers([...KUBERNETES_PEERS, 'velero'], 'deleting a backup frees what was
   ])('a DataUpload %s is passed over', async (_what, more) => {
     await freeDataUpload.execute(dataUpload(more), backupOf(site.velero, 'nightly'), site.context);
     expect(await request(SNAPSHOT)).toBeUndefined();
+  });
+
+  test('in a cluster that has the backup from its bucket, its own uploads are known by their time', async () => {
+    const upload = dataUpload({ backupUid: 'of the first cluster' });
+    const synced = (startTimestamp: string, completionTimestamp: string) => ({
+      ...backupOf(site.velero, 'nightly'),
+      status: { phase: 'Completed', startTimestamp, completionTimestamp },
+    });
+    const tomorrow = synced('2026-03-02T02:00:00Z', '2026-03-02T02:10:00Z');
+    await freeDataUpload.execute(upload, tomorrow, site.context);
+    expect(await request(SNAPSHOT)).toBeUndefined();
+    await freeDataUpload.execute(
+      upload,
+      synced('2026-03-01T02:00:00Z', '2026-03-01T02:10:00Z'),
+      site.context,
+    );
+    const found = await request(SNAPSHOT);
+    await site.cluster.kubectl(['delete', 'snapshotdeleterequest', '--all', `--namespace=${site.velero}`]);
+    expect(found).toBeDefined();
   });
 
   test('what cannot be read is an error that names it', async () => {

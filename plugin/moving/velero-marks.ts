@@ -23,12 +23,31 @@ export function isFinalizing({ status }: VeleroBackup): boolean {
  * Whether the labels say that an object was made for this backup. A backup of a namespace takes along what earlier ones left in it, under
  * another name or, where a backup was made again, another UID.
  */
-export function isOfBackup(labels: ObjectMeta['labels'], { metadata }: VeleroBackup): boolean {
+export function isOfBackup(labels: ObjectMeta['labels'], backup: VeleroBackup): boolean {
+  if (!namesBackup(labels, backup)) return false;
+  const uid = labels?.[VELERO.backupUid];
+  return uid === undefined || backup.metadata.uid === undefined || uid === backup.metadata.uid;
+}
+
+function namesBackup(labels: ObjectMeta['labels'], { metadata }: VeleroBackup): boolean {
   // Velero labels claims with the name as it is, and all else with the shortened one.
   const name = labels?.[VELERO.backupName];
-  if (name === undefined || (name !== metadata.name && name !== labelValue(metadata.name))) return false;
-  const uid = labels?.[VELERO.backupUid];
-  return uid === undefined || metadata.uid === undefined || uid === metadata.uid;
+  return name !== undefined && (name === metadata.name || name === labelValue(metadata.name));
+}
+
+/** Clocks of Velero and of its API server may differ a little. */
+const CLOCKS_MS = 60_000;
+
+/**
+ * Whether an item of a backup's archive was made for it, asked where the backup may have come from its bucket: there it has another UID
+ * than in the cluster that made it, but its own times. What an earlier backup of that name left is older than this one.
+ */
+export function isArchivedFor({ metadata }: KubernetesItem, backup: VeleroBackup): boolean {
+  if (isOfBackup(metadata.labels, backup)) return true;
+  const made = Date.parse(String(metadata['creationTimestamp']));
+  const begun = Date.parse(String(backup.status?.['startTimestamp']));
+  const ended = Date.parse(String(backup.status?.['completionTimestamp']));
+  return namesBackup(metadata.labels, backup) && made >= begun - CLOCKS_MS && made <= ended + CLOCKS_MS;
 }
 
 /** The same of a VolumeSnapshotBackup: the plugin gives each the UID, so one without it was made by somebody else. */
