@@ -26,7 +26,7 @@ import { change } from '../../testing/workload.ts';
 type Means = ChangeKnowledge['mechanism'] | 'piped';
 
 /** The driver starts a dozen programs for each backup; for the steps between, one gives the same stream. */
-const STEPS_PER_DRIVER = 3;
+const STEPS_PER_DRIVER = 8;
 
 /** A step: changes, then perhaps a snapshot that goes or a clone to go on with, then a snapshot and its backup. */
 const step = fc.record({
