@@ -184,6 +184,7 @@ describe('a volume there and back', () => {
       { path: '/image', type: 'dir', size: 0, blobs: 0 },
       { path: '/image/000000', type: 'dir', size: 0, blobs: 0 },
       { path: '/image/000000/data', type: 'file', size: 16 << 20, blobs: 16 },
+      { path: '/image/000000/fingerprints', type: 'file', size: 256, blobs: 1 },
     ]);
   });
 

@@ -38,13 +38,16 @@ const LONG = 256 << 10;
 
 /** Compresses into memory of its own: what it answers is good until the next time. For threads that do nothing else. */
 export class Compressor {
-  #room = Buffer.alloc(0);
+  readonly #room: Buffer;
+
+  /** `longest`: bytes of the longest input. Its room is taken at once: one that grew would leave the smaller ones to the collector. */
+  constructor(longest: number) {
+    this.#room = Buffer.allocUnsafeSlow(compressBound(longest));
+  }
 
   compress(bytes: Uint8Array, level: number): Buffer {
     const native = nativeZstd();
     if (native === undefined) return compress(bytes, level);
-    const bound = compressBound(bytes.length);
-    if (this.#room.length < bound) this.#room = Buffer.allocUnsafeSlow(bound);
     return this.#room.subarray(0, native.compress(bytes, this.#room, level, tuning(bytes, level)));
   }
 }
@@ -134,19 +137,20 @@ export function decompressInto(bytes: Uint8Array, subject: string, to: Uint8Arra
 
 /** Beyond it a blob is compared piece by piece: two of restic's longest would be 16 MiB. */
 const COMPARED_WHOLE = 2 << 20;
-let compared = Buffer.alloc(0);
+let compared: Buffer | undefined;
 
 /** Whether a frame decompresses to exactly `plain`. For threads that do nothing else: it keeps memory for the next time. */
 export function decompressesTo(frame: Uint8Array, subject: string, plain: Uint8Array): boolean {
   const native = nativeZstd();
-  if (native !== undefined && plain.length > COMPARED_WHOLE) {
+  if (native === undefined) return decompress(frame, subject, plain.length).compare(plain) === 0;
+  if (plain.length > COMPARED_WHOLE) {
     try {
       return native.isFrameOf(frame, plain);
     } catch (error) {
       throw damaged(subject, error);
     }
   }
-  if (compared.length < plain.length) compared = Buffer.allocUnsafeSlow(plain.length);
+  compared ??= Buffer.allocUnsafeSlow(COMPARED_WHOLE);
   const again = compared.subarray(0, plain.length);
   decompressInto(frame, subject, again);
   return again.compare(plain) === 0;

@@ -84,5 +84,5 @@ describe('F-19 a backup that dies after any of its changes', () => {
         expect(Buffer.compare(await readFile(target), expected)).toBe(0);
       }
     });
-  }, 120_000);
+  }, 300_000);
 });

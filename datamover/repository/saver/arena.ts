@@ -41,6 +41,8 @@ export interface Arena {
   readonly cells: readonly number[];
   readonly packs: readonly number[];
   readonly packBytes: number;
+  /** Bytes. */
+  readonly longestBlob: number;
 }
 
 export interface ArenaNeeds {
@@ -61,9 +63,9 @@ export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
       next += (bytes + 63) & ~63;
       return at;
     });
-  const largestBlob = input === 'content' || input === 'watched' ? MAX_CHUNK : CELL_BYTES;
+  const longestBlob = input === 'content' || input === 'watched' ? MAX_CHUNK : CELL_BYTES;
   const slabBytes = input === 'cells' ? 0 : SLAB_BYTES[input];
-  const packBytes = PACK_BYTES + largestBlob + HEADER_ROOM;
+  const packBytes = PACK_BYTES + longestBlob + HEADER_ROOM;
   const cells = take(input === 'cells' ? workers * CELLS_AT_ONCE : 0, CELL_BYTES);
   const slabs = take(input === 'cells' ? 0 : SLABS[input], slabBytes);
   const packs = take(packSlots, packBytes);
@@ -78,5 +80,6 @@ export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
     cells,
     packs,
     packBytes,
+    longestBlob,
   };
 }

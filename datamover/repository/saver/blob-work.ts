@@ -26,20 +26,22 @@ export class BlobWork {
   readonly #control: Control;
   readonly #index: SharedIndex;
   readonly #level: number | undefined;
-  readonly #compressor = new Compressor();
+  readonly #compressor: Compressor;
   /** Whether the last blob did not shrink. */
   #random = false;
   /** Ids of all-zero blobs by their length: they are hashed once. */
   readonly #zeros = new Map<number, Buffer>();
 
-  /** `level`: of zstd; undefined stores every blob plain. */
+  /** `level`: of zstd; undefined stores every blob plain. `longest`: bytes of the longest blob. */
   constructor(
     memory: WebAssembly.Memory,
     core: Core,
     control: Control,
     index: SharedIndex,
     level: number | undefined,
+    longest: number,
   ) {
+    this.#compressor = new Compressor(longest);
     this.#bytes = Buffer.from(memory.buffer);
     this.#core = core;
     this.#control = control;

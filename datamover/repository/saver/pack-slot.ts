@@ -12,7 +12,7 @@ const PIECE_BYTES = 64 << 10;
 const MAX_BLOBS = Math.floor((HEADER_ROOM - 64) / 41);
 const NONCES_AT_ONCE = 256;
 /** What a pack may exceed its size by, where its last blob is long. */
-const SLACK_BYTES = 2 << 20;
+const SLACK_BYTES = 1 << 20;
 
 export interface FinishedPack {
   readonly slot: number;

@@ -21,7 +21,14 @@ const { arena, key, number, grid, known, blobs: blobKind } = start;
 const control = new Control(start.control);
 const core = instantiate(arena.memory);
 const pack = new PackSlot(arena, key);
-const work = new BlobWork(arena.memory, core, control, openSharedIndex(start.index), start.level);
+const work = new BlobWork(
+  arena.memory,
+  core,
+  control,
+  openSharedIndex(start.index),
+  start.level,
+  arena.longestBlob,
+);
 const bytes = Buffer.from(arena.memory.buffer);
 const fingerprinter = new Fingerprinter(key);
 const knownCells = known?.kind === 'cells' ? KnownCells.open(known.shared) : undefined;
