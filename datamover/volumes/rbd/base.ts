@@ -106,12 +106,14 @@ async function findShared(
   };
 }
 
+const UUID_LAST = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 /**
- * A snapshot of ceph-csi bears its image's name, and nobody works with it. A clone that is worked with may hide what its parent has
+ * A snapshot of ceph-csi bears its image's name, which ends with a UUID whatever its prefix, and nobody works with it. A clone that is worked with may hide what its parent has
  * by a discard, which librbd does not tell as something of its own: then the two have nothing in common.
  */
 function showsParent({ name }: Pick<PinnedSnap, 'name'>): boolean {
-  return name.image === name.snap;
+  return name.image === name.snap && UUID_LAST.test(name.image);
 }
 
 function sidesOf(own: Moment, parent: Moment | undefined): Side[] {
