@@ -62,7 +62,7 @@ export class Repository {
   #index: MemoryIndex | undefined;
   readonly #indexed = new Set<Id>();
   readonly #pending = new PendingIndex((packs, signal) => this.saveIndex(packs, [], signal));
-  #lookedAgainAt = 0;
+  #lookedAgainAt = -Infinity;
   #lock: LockHandle | undefined;
   #backup: BackupSession | undefined;
   readonly #packer: Packer;

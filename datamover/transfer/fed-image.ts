@@ -2,6 +2,7 @@ import { DatamoverError } from '../errors.ts';
 import type { BackupSession } from '../repository/backup-session.ts';
 import { BitSet } from '../repository/bit-set.ts';
 import { fromBytes, toBytes } from '../repository/id.ts';
+import { inFlight } from '../repository/in-flight.ts';
 import type { Repository } from '../repository/repository.ts';
 import {
   CELL_BYTES,
@@ -17,7 +18,10 @@ import { zeroBlobId } from './image-tree.ts';
 import { storeMarkedAgain } from './kept-blobs.ts';
 import type { VolumeRecord } from './layout.ts';
 import type { KeepingOptions } from './progress.ts';
-import { VolumeReader } from './volume-reader.ts';
+import { VolumeReader, type ContentFile } from './volume-reader.ts';
+
+/** Of a base, whose fingerprints are read at the same time. */
+const SEGMENTS_AT_ONCE = 8;
 
 /** An earlier backup of an image, which a stream of changes may build on. */
 export interface BaseImage {
@@ -82,7 +86,7 @@ export async function saveFedImage<Facts extends ImageFacts>(
   options: KeepingOptions,
   watch: (save: Save) => Promise<unknown>,
 ): Promise<FedImage<Facts>> {
-  const { content, fingerprints, unknown } = await loadContent(repository, base);
+  const { content, fingerprints, unknown } = await loadContent(repository, base, options.signal);
   const kept = new BitSet(content.length);
   for (let cell = 0; cell < content.length; cell++) kept.add(cell);
   let note: FedNote<Facts> | undefined;
@@ -147,6 +151,7 @@ export async function saveFedImage<Facts extends ImageFacts>(
 async function loadContent(
   repository: Repository,
   base: BaseImage | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<{ content: ContentList; fingerprints: FingerprintList; unknown: number }> {
   const content = new ContentList();
   const fingerprints = new FingerprintList();
@@ -154,15 +159,25 @@ async function loadContent(
   const reader = await VolumeReader.open(
     repository,
     base.snapshotId,
-    await repository.loadSnapshot(base.snapshotId),
+    await repository.loadSnapshot(base.snapshotId, signal),
+    signal,
   );
-  for await (const file of reader.files()) {
+  const addFingerprints = async (file: ContentFile): Promise<void> => {
     // Without them the backups to come hash; this one needs none.
     const known = await reader.loadFingerprints(file).catch(() => undefined);
+    const first = file.position / CELL_BYTES;
     if (known !== undefined)
-      file.content.forEach((_, i) => fingerprints.set(content.length + i, fingerprintAt(known, i)));
-    for (const id of file.content) content.set(content.length, toBytes(id));
+      file.content.forEach((_, i) => fingerprints.set(first + i, fingerprintAt(known, i)));
+  };
+  async function* segments(): AsyncGenerator<ContentFile> {
+    for await (const file of reader.files()) {
+      for (const id of file.content) content.set(content.length, toBytes(id));
+      yield file;
+    }
   }
+  const walk = inFlight(segments(), SEGMENTS_AT_ONCE, addFingerprints);
+  while ((await walk.next()).done !== true);
+  signal?.throwIfAborted();
   let unknown = unknownCells(repository, content);
   const [first] = unknown;
   if (first !== undefined) {

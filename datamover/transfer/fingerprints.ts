@@ -4,8 +4,8 @@ import { fileNode, type TreeNode } from '../repository/tree.ts';
 import type { Id } from '../repository/types.ts';
 import { FINGERPRINTS_FILE } from './layout.ts';
 
-/** Places of a part: a long list grows without being copied. 64 KiB, so that a small file takes little. */
-const PART = 4096;
+/** Places of a part, those of a segment: a long list grows without being copied, and parts where there is none take nothing. */
+const PART = 1024;
 /** Of a blob whose fingerprint nobody needs or knows. */
 export const NO_FINGERPRINT = Buffer.alloc(FINGERPRINT_BYTES);
 /** Of the file: a blob each. */
@@ -14,14 +14,15 @@ const BLOB_BYTES = 1 << 20;
 /** The fingerprints of a file's blobs by position, 16 bytes each, filled in any order; zeros where there is none. */
 export class FingerprintList {
   readonly #parts: (Buffer | undefined)[] = [];
-  #any = false;
 
   set(position: number, fingerprint: Uint8Array): void {
     const part = Math.floor(position / PART);
     let own = this.#parts[part];
-    if (own === undefined) this.#parts[part] = own = Buffer.alloc(PART * FINGERPRINT_BYTES);
+    if (own === undefined) {
+      if (NO_FINGERPRINT.equals(fingerprint)) return;
+      this.#parts[part] = own = Buffer.alloc(PART * FINGERPRINT_BYTES);
+    }
     own.set(fingerprint, (position % PART) * FINGERPRINT_BYTES);
-    this.#any ||= fingerprint.some((byte) => byte !== 0);
   }
 
   /** 16 bytes. */
@@ -32,7 +33,7 @@ export class FingerprintList {
 
   /** 16 bytes of each of the first `count` blobs; undefined where none has a fingerprint. */
   encode(count: number): Buffer | undefined {
-    if (!this.#any) return undefined;
+    if (this.#parts.length === 0) return undefined;
     const encoded = Buffer.alloc(count * FINGERPRINT_BYTES);
     this.#parts.forEach((part, i) => {
       const at = i * PART * FINGERPRINT_BYTES;

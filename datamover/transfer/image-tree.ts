@@ -71,9 +71,14 @@ export class ImageTree {
     }
   }
 
+  /** Resolves when the segments that are complete are written: whoever sets many cells at once waits for them now and then. */
+  async written(): Promise<void> {
+    await Promise.all(this.#writing);
+  }
+
   /** Writes what is left (segments that are one hole) and the image's own tree; answers that tree's id. */
   async finish(): Promise<Id> {
-    await Promise.all(this.#writing);
+    await this.written();
     if (this.#failed) throw this.#failure;
     const missing = this.#missing.findIndex((cells) => cells !== 0);
     // Never taken for a hole: that would be zeros where data was.

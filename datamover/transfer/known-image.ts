@@ -16,11 +16,13 @@ export class KnownImage {
   readonly #missing = new Map<number, number>();
   /** Segments that are still to be read, in the order in which the workers come to them. */
   readonly #ahead: number[];
+  readonly #stop: AbortController;
   #reading: Promise<void> = Promise.resolve();
   #stopped = false;
 
-  private constructor(reader: VolumeReader, told: readonly CellRun[] | 'all') {
+  private constructor(reader: VolumeReader, told: readonly CellRun[] | 'all', stop: AbortController) {
     this.#reader = reader;
+    this.#stop = stop;
     const segments = Math.ceil(reader.record.bytes / SEGMENT_BYTES);
     const runs = told === 'all' ? [{ first: 0, count: segments * CELLS_PER_SEGMENT }] : told;
     for (const { first, count } of runs) {
@@ -41,9 +43,11 @@ export class KnownImage {
     told: readonly CellRun[] | 'all',
     signal?: AbortSignal,
   ): Promise<KnownImage | undefined> {
-    const reader = await openParent(repository, parent, signal);
+    const stop = new AbortController();
+    const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
+    const reader = await openParent(repository, parent, either);
     if (reader?.record.format !== 'image') return undefined;
-    const known = new KnownImage(reader, told);
+    const known = new KnownImage(reader, told, stop);
     await known.#readOn();
     return known;
   }
@@ -61,6 +65,7 @@ export class KnownImage {
   /** Afterwards nothing is read any more. */
   async close(): Promise<void> {
     this.#stopped = true;
+    this.#stop.abort();
     await this.#reading;
   }
 

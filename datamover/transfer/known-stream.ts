@@ -20,12 +20,11 @@ export async function knownStream(
     for await (const file of reader.files(0)) {
       const fingerprints = await reader.loadFingerprints(file);
       if (fingerprints === undefined) continue;
-      return KnownChunks.of(
-        file.content.map((blob, i) => {
-          const id = toBytes(blob);
-          return { id, length: lengthOf(repository, id), fingerprint: fingerprintAt(fingerprints, i) };
-        }),
-      );
+      const { content } = file;
+      return KnownChunks.of(content.length, (chunk) => {
+        const id = toBytes(content[chunk] ?? '');
+        return { id, length: lengthOf(repository, id), fingerprint: fingerprintAt(fingerprints, chunk) };
+      });
     }
   } catch {
     signal?.throwIfAborted();

@@ -3,7 +3,7 @@ import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { executeCopy, planCopy } from '../repository/copy.ts';
 import { noise, prose } from '../repository/testing/bytes.ts';
-import { decodeTree, type TreeNode } from '../repository/tree.ts';
+import { decodeTree, encodeTree, type TreeNode } from '../repository/tree.ts';
 import { MemoryStore } from '../store/memory.ts';
 import type { FileHandle, LoadOptions, Store } from '../store/store.ts';
 import { StoreWrapper } from '../store/wrapper.ts';
@@ -42,6 +42,34 @@ async function folders(store: Store, { snapshotId = '' }: BackupSummary): Promis
   const files = (await Promise.all(found.map(({ subtree }) => load(subtree)))).flat();
   await repository.close();
   return [...found, ...files];
+}
+
+/** A backup like this one, whose first blob is named by the id of another that is in the repository. */
+async function nameWrongly(
+  store: Store,
+  { snapshotId = '' }: BackupSummary,
+): Promise<{ forged: string; marker: string }> {
+  const repository = await reopen(store);
+  const load = async (id: string | undefined): Promise<TreeNode[]> =>
+    decodeTree(await repository.loadBlob('tree', id ?? ''), 'tree');
+  const snapshot = await repository.loadSnapshot(snapshotId);
+  const session = repository.beginBackup();
+  const marker = await session.saveData(noise('marker', MIB));
+  const forge = async (nodes: readonly TreeNode[]): Promise<string> => {
+    const changed = await Promise.all(
+      nodes.map(async (node) => {
+        if (node.type === 'dir') return { ...node, subtree: await forge(await load(node.subtree)) };
+        const data = node.name === 'data' || node.name === 'send';
+        return data ? { ...node, content: [marker, ...(node.content ?? []).slice(1)] } : node;
+      }),
+    );
+    return session.saveTree(encodeTree(changed));
+  };
+  const tree = await forge(await load(snapshot.tree));
+  await session.flush();
+  const forged = await repository.saveSnapshot({ ...snapshot, tree });
+  await repository.close();
+  return { forged, marker };
 }
 
 async function newStore(): Promise<MemoryStore> {
@@ -109,6 +137,20 @@ describe('F-54 F-55 what an earlier backup has', () => {
       expect(await folders(store, beside)).toEqual(
         await folders(store, await save(store, path, 'image', { parent: null })),
       );
+    });
+  });
+
+  test.each(WAYS)('is believed: a blob is named as it stands there: %s', async (way) => {
+    await inFolder(async (folder) => {
+      const store = await newStore();
+      const path = await writeImage(join(folder, 'image'), content.length, [{ offset: 0, content }]);
+      const first = await save(store, path, way);
+      const { forged, marker } = await nameWrongly(store, first);
+      const files = await folders(store, await save(store, path, way, { parent: forged }));
+      const ids = files.find(({ name }) => name === 'data' || name === 'send')?.content ?? [];
+      // Only a program that does not hash takes the marker for the first blob.
+      expect(ids[0]).toBe(marker);
+      expect(ids.filter((id) => id === marker).length).toBe(1);
     });
   });
 

@@ -19,7 +19,7 @@ import { readBaseImage, type BaseImage, type FedImage, type ImageFacts } from '.
 import { FingerprintList } from './fingerprints.ts';
 import { ImageTree } from './image-tree.ts';
 import { KnownImage } from './known-image.ts';
-import { IMAGE_FOLDER, SEGMENT_BYTES, type VolumeRecord } from './layout.ts';
+import { CELLS_PER_SEGMENT, IMAGE_FOLDER, SEGMENT_BYTES, type VolumeRecord } from './layout.ts';
 import type { KnownBytes, TransferOptions } from './progress.ts';
 import { savePlainStream } from './plain-stream.ts';
 import { saveDiff } from './rbd-backup.ts';
@@ -282,7 +282,10 @@ async function imageFolder(
 ): Promise<TreeNode> {
   const count = Math.ceil(bytes / CELL_BYTES);
   const tree = new ImageTree(bytes, [{ first: 0, count }], session);
-  for (let cell = 0; cell < count; cell++) tree.set(cell, content.at(cell), fingerprints.at(cell));
+  for (let cell = 0; cell < count; cell++) {
+    if (cell % CELLS_PER_SEGMENT === 0) await tree.written();
+    tree.set(cell, content.at(cell), fingerprints.at(cell));
+  }
   return folderNode(IMAGE_FOLDER, await tree.finish());
 }
 

@@ -30,26 +30,27 @@ function times(x: bigint, y: bigint): bigint {
   return product;
 }
 
-/** RFC 5869 for one block of output and no salt. */
-function hkdf(secret: Uint8Array, info: string): Buffer {
+/** RFC 5869 for two blocks of output and no salt. */
+function hkdf(secret: Uint8Array, info: string): [Buffer, Buffer] {
   const extracted = createHmac('sha256', Buffer.alloc(32)).update(secret).digest();
-  return createHmac('sha256', extracted).update(info).update(Buffer.of(1)).digest();
+  const first = createHmac('sha256', extracted).update(info).update(Buffer.of(1)).digest();
+  return [first, createHmac('sha256', extracted).update(first).update(info).update(Buffer.of(2)).digest()];
+}
+
+function aes(key: Buffer, block: Buffer): Buffer {
+  return createCipheriv('aes-256-ecb', key, null).setAutoPadding(false).update(block);
 }
 
 describe('F-54 fingerprints', () => {
-  test('are GMAC under a key made of the whole master key', () => {
-    const own = hkdf(Buffer.concat([key.encrypt, key.macK, key.macR]), 'datamover fingerprint 1');
-    const aes = (block: Buffer): bigint => {
-      const cipher = createCipheriv('aes-256-ecb', own, null).setAutoPadding(false);
-      return word(cipher.update(block), 0);
-    };
+  test('are enciphered GMAC under a key made of the whole master key', () => {
+    const [tagKey, outer] = hkdf(Buffer.concat([key.encrypt, key.macK, key.macR]), 'datamover fingerprint 1');
     const first = Buffer.alloc(16);
     first[15] = 1;
-    const [h, mask] = [aes(Buffer.alloc(16)), aes(first)];
+    const [h, mask] = [word(aes(tagKey, Buffer.alloc(16)), 0), word(aes(tagKey, first), 0)];
     const fingerprints = new Fingerprinter(key);
     for (const length of [0, 1, 15, 16, 17, 4096, 10_007]) {
       const message = noise('message', length);
-      expect(fingerprints.of(message)).toEqual(gmac(message, h, mask));
+      expect(fingerprints.of(message)).toEqual(aes(outer, gmac(message, h, mask)));
     }
   });
 

@@ -1,8 +1,9 @@
 import { FINGERPRINT_BYTES } from '../crypto/fingerprint.ts';
 
 const ID_BYTES = 32;
-/** Words of a chunk beside its id and its whole fingerprint: its length, and its fingerprint's first word, by which it is found. */
-const WORDS = 2;
+/** Words of a chunk beside its id and its fingerprint: its length, and four places in the table that finds it, a quarter of them filled. */
+const WORDS = 5;
+const PLACES = 4;
 
 /** A blob of an earlier backup of a stream. */
 export interface KnownChunk {
@@ -12,33 +13,37 @@ export interface KnownChunk {
 }
 
 /**
- * The blobs of an earlier backup of a stream in their order, in memory that the threads share: 56 bytes each. Where a stream goes on as
+ * The blobs of an earlier backup of a stream in their order, in memory that the threads share: 68 bytes each. Where a stream goes on as
  * it did then, it is cut as it was then, without a search for cuts, and named as it was then, without a hash.
  */
 export class KnownChunks {
   readonly shared: SharedArrayBuffer;
   readonly count: number;
   readonly #lengths: Uint32Array;
-  readonly #heads: Uint32Array;
+  /** Chunk + 1 by its fingerprint, at the place that this says or the next free one; 0 is free. The first of equal ones alone. */
+  readonly #table: Uint32Array;
   readonly #bytes: Buffer;
 
   private constructor(shared: SharedArrayBuffer) {
     this.shared = shared;
     this.count = shared.byteLength / (4 * WORDS + ID_BYTES + FINGERPRINT_BYTES);
     this.#lengths = new Uint32Array(shared, 0, this.count);
-    this.#heads = new Uint32Array(shared, 4 * this.count, this.count);
+    this.#table = new Uint32Array(shared, 4 * this.count, PLACES * this.count);
     this.#bytes = Buffer.from(shared, 4 * WORDS * this.count);
   }
 
-  static of(chunks: readonly KnownChunk[]): KnownChunks {
-    const shared = new SharedArrayBuffer(chunks.length * (4 * WORDS + ID_BYTES + FINGERPRINT_BYTES));
+  /** `chunkAt` is asked for each of `count` chunks once. */
+  static of(count: number, chunkAt: (chunk: number) => KnownChunk): KnownChunks {
+    const shared = new SharedArrayBuffer(count * (4 * WORDS + ID_BYTES + FINGERPRINT_BYTES));
     const known = new KnownChunks(shared);
-    chunks.forEach(({ id, length, fingerprint }, i) => {
+    for (let i = 0; i < count; i++) {
+      const { id, length, fingerprint } = chunkAt(i);
       known.#lengths[i] = length;
-      known.#heads[i] = head(fingerprint);
       known.#bytes.set(id, i * ID_BYTES);
       known.#bytes.set(fingerprint, known.#fingerprintAt(i));
-    });
+      const place = known.#placeOf(known.fingerprintOf(i));
+      if (known.#table[place] === 0) known.#table[place] = i + 1;
+    }
     return known;
   }
 
@@ -60,25 +65,23 @@ export class KnownChunks {
     return this.#bytes.subarray(at, at + FINGERPRINT_BYTES);
   }
 
-  /** The chunk with this fingerprint and length: the first from `from` on, else the first of all; -1 where there is none. */
-  find(fingerprint: Buffer, length: number, from: number): number {
-    const wanted = head(fingerprint);
-    const search = (start: number, end: number): number => {
-      for (let at = this.#heads.indexOf(wanted, start); at >= 0 && at < end;) {
-        if (this.#lengths[at] === length && this.fingerprintOf(at).equals(fingerprint)) return at;
-        at = this.#heads.indexOf(wanted, at + 1);
-      }
-      return -1;
-    };
-    const ahead = search(from, this.count);
-    return ahead >= 0 ? ahead : search(0, from);
+  /** A chunk with this fingerprint: `expected` if it is one, else the first; -1 where there is none. */
+  find(fingerprint: Buffer, expected: number): number {
+    if (this.count === 0) return -1;
+    if (expected < this.count && this.fingerprintOf(expected).equals(fingerprint)) return expected;
+    return (this.#table[this.#placeOf(fingerprint)] ?? 0) - 1;
+  }
+
+  /** Where the table has this fingerprint, or would have it. */
+  #placeOf(fingerprint: Buffer): number {
+    const places = this.#table.length;
+    for (let place = fingerprint.readUInt32LE() % places; ; place = (place + 1) % places) {
+      const chunk = (this.#table[place] ?? 0) - 1;
+      if (chunk < 0 || this.fingerprintOf(chunk).equals(fingerprint)) return place;
+    }
   }
 
   #fingerprintAt(chunk: number): number {
     return this.count * ID_BYTES + chunk * FINGERPRINT_BYTES;
   }
-}
-
-function head(fingerprint: Uint8Array): number {
-  return Buffer.from(fingerprint.buffer, fingerprint.byteOffset, 4).readUInt32LE();
 }

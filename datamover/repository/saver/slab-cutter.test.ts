@@ -129,6 +129,8 @@ describe('content-defined cuts', () => {
   });
 });
 
+const NOTHING = { id: Buffer.of(), length: 0, fingerprint: Buffer.of() };
+
 describe('F-55 a stream that is known in parts', () => {
   const polynomial = randomPolynomial();
   const key = newMasterKey();
@@ -140,7 +142,7 @@ describe('F-55 a stream that is known in parts', () => {
       const bytes = base.subarray(at, (at += length));
       return { id: toBytes(sha256(bytes)), length, fingerprint: fingerprints.of(bytes) };
     });
-    const { shared } = KnownChunks.of(chunks);
+    const { shared } = KnownChunks.of(chunks.length, (i) => chunks[i] ?? NOTHING);
     return {
       kind: { kind: 'content', polynomial: formatPolynomial(polynomial), known: { chunks: shared, key } },
       ids: chunks.map(({ id }) => fromBytes(id)),
@@ -179,6 +181,10 @@ describe('F-55 a stream that is known in parts', () => {
       base.subarray(0, at),
       Buffer.concat([base, noise('more', 5 << 20)]),
       Buffer.concat([Buffer.of(0), base]),
+      // Ends within a chunk that began as the base's did: what is there has cuts of its own.
+      ...Array.from({ length: 4 }, (_, i) =>
+        Buffer.concat([base.subarray(0, (14 << 20) + i * 1_200_000), noise(`tail ${i}`, i * 1_000_000)]),
+      ),
     ];
     for (const stream of streams) {
       const chunks = recognize(base, stream, [777_777, 65536]);

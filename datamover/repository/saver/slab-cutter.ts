@@ -90,6 +90,9 @@ export class SlabCutter {
 
   /** The stream is complete: what is left is the last blob. */
   end(): void {
+    // A chunk that was expected will not come any more: what is there has cuts of its own.
+    do this.#known?.expectNothing();
+    while (this.#cutOne());
     if (this.#end > this.#from) this.#push(this.#end, this.#lookFor(this.#end));
     if (this.#used) this.#control.releaseSlab(this.#slab);
     this.#control.endInput();
@@ -156,8 +159,8 @@ class KnownStream {
   readonly #fingerprints: Fingerprinter;
   /** The chunk that comes next if nothing has changed; -1 where the stream has left what is known. */
   #next = 0;
-  /** The last chunk that was met or expected: the next one is looked for behind it. */
-  #last = 0;
+  /** The last chunk that was met or expected: of equal ones the next is meant. */
+  #last = -1;
 
   constructor({ chunks, key }: KnownStart) {
     this.#chunks = KnownChunks.open(chunks);
@@ -178,8 +181,12 @@ class KnownStream {
     return same ? chunk : -1;
   }
 
+  expectNothing(): void {
+    this.#next = -1;
+  }
+
   find(bytes: Uint8Array): number {
-    const chunk = this.#chunks.find(this.#fingerprints.of(bytes), bytes.length, this.#last);
+    const chunk = this.#chunks.find(this.#fingerprints.of(bytes), this.#last + 1);
     this.#next = chunk < 0 ? -1 : chunk + 1;
     if (chunk >= 0) this.#last = chunk;
     return chunk;

@@ -69,7 +69,7 @@ function refused(zvol: string, cause: string): DatamoverError {
 
 /**
  * Why the link cannot be taken for the volume's yet; undefined if nothing speaks against it. ZFS alone could say for certain which
- * volume a device is (ioctl BLKZNAME, out of Node's reach): the kernel's name tells a zvol from other devices, and udev's
+ * volume a device is (ioctl BLKZNAME, which is not asked here): the kernel's name tells a zvol from other devices, and udev's
  * record, where this machine has one, tells a link that was left of a volume that is gone or was renamed.
  */
 async function doubtOf(path: string, zvol: string): Promise<string | undefined> {
@@ -79,7 +79,9 @@ async function doubtOf(path: string, zvol: string): Promise<string | undefined> 
   });
   if (stats?.isBlockDevice() !== true) return `its device ${path} does not appear`;
   const number = deviceNumber(stats);
-  const name = basename(await realpath(`/sys/dev/block/${number}`));
+  const device = await realpath(`/sys/dev/block/${number}`).catch(() => undefined);
+  if (device === undefined) return `${path} leads to a device that is gone`;
+  const name = basename(device);
   // udev never makes such a link: there is nothing to wait for.
   if (!/^zd\d+$/.test(name)) throw refused(zvol, `${path} leads to ${name}, which is no device of ZFS`);
   const record = await readFile(`/run/udev/data/b${number}`, 'utf8').catch(() => '');
