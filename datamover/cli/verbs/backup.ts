@@ -139,7 +139,8 @@ export const verb: Verb = {
               const printed = { volume, dryRun, stats: options.stats === true };
               const host = options.host ?? hostFrom(env);
               if (options.once !== undefined && !dryRun) {
-                const attempt = { host, volume: request.volume, tag: options.once };
+                const { source } = request;
+                const attempt = { host, volume: request.volume, tag: options.once, source };
                 const finished = await findFinished(repository, attempt, signal);
                 if (finished !== undefined) {
                   // The attempt that made it may have ended before it let go of its source.
