@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { snapshotDeleteRequestName } from '../../api/derived-names.ts';
+import { deterministicName, snapshotDeleteRequestName } from '../../api/derived-names.ts';
+import { LABELS } from '../../api/names.ts';
 import { parseSnapshotReference } from '../../api/snapshot-reference.ts';
 import { DOUBLE_CRDS, DOUBLE_CRD_NAMES } from '../../datamover/controllers/testing/double-kinds.ts';
 import { run } from '../../datamover/process/spawn.ts';
@@ -228,10 +229,18 @@ describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and age
       },
       ...{ openedBy: { secret: 'default-volsync-restic' }, driver: 'rbd', format: 'image', bytes: 2 ** 24 },
     });
-    // The snapshot was the mover's to delete; and nobody touched another mover's object.
+    // With the transfer the upload is settled: the snapshot was the mover's, and stays as the base of the next backup (K-37).
+    const uid = await field(VELERO, 'dataupload/up', 'uid');
     await cluster.kubectl([
-      ...['wait', '--for=delete', 'volumesnapshot/moved', '--namespace', shop, '--timeout=120s'],
+      ...['wait', '--for=delete', `vsb/${deterministicName('vsb', uid, 'db')}`],
+      ...['--namespace', shop, '--timeout=120s'],
     ]);
+    const claimUid = await field(shop, 'pvc/db', 'uid');
+    const labels = JSON.parse(await field(shop, 'volumesnapshot/moved', 'labels')) as unknown;
+    expect(labels).toMatchObject({ [LABELS.baseOf]: claimUid, 'velero.io/exclude-from-backup': 'true' });
+    const owners = JSON.parse(await field(shop, 'volumesnapshot/moved', 'ownerReferences')) as unknown;
+    expect(owners).toMatchObject([{ kind: 'PersistentVolumeClaim', name: 'db', uid: claimUid }]);
+    // Nobody touched another mover's object.
     expect(await names('vsb')).toEqual(
       ['first', 'held'].map((name) => `volumesnapshotbackup.datamover.oadp.openshift.io/${name}`),
     );
@@ -280,6 +289,9 @@ describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and age
     expect(left).not.toContain(snapshotID);
     expect(left).toEqual([]);
   }, 500_000);
+
+  const field = (namespace: string, object: string, name: string): Promise<string> =>
+    cluster.kubectl(['get', object, '--namespace', namespace, `--output=jsonpath={.metadata.${name}}`]);
 
   async function names(kind: string): Promise<string[]> {
     const text = await cluster.kubectl(['get', kind, '--namespace', shop, '--output=name']);
