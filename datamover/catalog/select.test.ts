@@ -38,6 +38,18 @@ const repository = {
   },
 };
 
+/** Two clusters have a volume of one name. */
+const shared = {
+  async *snapshots() {
+    yield { id: id('aa01'), snapshot: snapshot('shop/db', '2026-11-20T10:00:00Z') };
+    yield { id: id('aa02'), snapshot: snapshot('shop/db', '2026-11-21T10:00:00Z') };
+    yield {
+      id: id('bb01'),
+      snapshot: snapshot('shop/db', '2026-11-22T10:00:00Z', { hostname: 'cluster-b' }),
+    };
+  },
+};
+
 describe('the catalogue', () => {
   test('reads identity, format and size from a snapshot', () => {
     const backup = describeSnapshot(id('abc1'), snapshot('shop/db', '2026-11-20T12:00:00Z'));
@@ -97,6 +109,28 @@ describe('the catalogue', () => {
     ['latest', { hosts: ['laptop'] }, 'f00d0000'],
   ])('%s %j is one snapshot', async (reference, filter, shortId) => {
     expect(resolveBackup(await listBackups(repository), reference, filter).shortId).toBe(shortId);
+  });
+
+  test.each([
+    ['our own before newer ones of others', 'latest', 'cluster-a', 'aa020000', ['cluster-a', 'cluster-b']],
+    ['our own one before', 'latest~1', 'cluster-a', 'aa010000', ['cluster-a', 'cluster-b']],
+    ['the only other one', 'latest', 'cluster-d', 'bb010000', ['cluster-b']],
+  ])('latest of several hosts: %s', async (_what, reference, ownHost, shortId, hosts) => {
+    const backups = (await listBackups(shared)).filter(({ host }) => hosts.includes(host ?? ''));
+    expect(resolveBackup(backups, reference, { volume: 'shop/db', ownHost }).shortId).toBe(shortId);
+  });
+
+  test('latest of several hosts, none of them ours, is refused; --host and ids say which', async () => {
+    const backups = await listBackups(shared);
+    const filter = { volume: 'shop/db', ownHost: 'cluster-d' };
+    expect(() => resolveBackup(backups, 'latest', filter)).toThrow(
+      'find snapshot latest: none is of host cluster-d, and several others have backups of the volume (cluster-a, cluster-b) (say which with --host, or give the id of the snapshot)',
+    );
+    expect(resolveBackup(backups, 'latest', { ...filter, hosts: ['cluster-a'] }).shortId).toBe('aa020000');
+    expect(resolveBackup(backups, 'aa01', filter).shortId).toBe('aa010000');
+    expect(() => resolveBackup(backups, 'latest~2', { ...filter, ownHost: 'cluster-a' })).toThrow(
+      'there are only 2 backups of shop/db of host cluster-a',
+    );
   });
 
   test.each([

@@ -7,6 +7,8 @@ export interface BackupFilter {
   /** `NAMESPACE/NAME`. */
   readonly volume?: string;
   readonly hosts?: readonly string[];
+  /** Where `hosts` says nothing: whose history `latest` means when several hosts have one of a volume (of two clusters both may have a shop/db). */
+  readonly ownHost?: string;
   /** Alternatives; each is a list of which a backup must have every tag. The list [''] wants one without tags of its own. */
   readonly tagLists?: readonly (readonly string[])[];
 }
@@ -66,23 +68,29 @@ function byId(backups: readonly VolumeBackup[], reference: string, filter: Backu
 }
 
 function latest(backups: readonly VolumeBackup[], back: number, filter: BackupFilter): VolumeBackup {
-  const candidates = selectBackups(backups, filter);
+  const all = selectBackups(backups, filter);
   const of = filter.volume === undefined ? '' : ` of ${filter.volume}`;
   const reference = back === 0 ? 'latest' : `latest~${back}`;
+  refuseSeveralVolumes(all, reference);
+  const candidates = ofOneHistory(all, reference, filter);
   const found = candidates.at(-1 - back);
   if (found === undefined) {
     throw notFound(
       reference,
       candidates.length === 0
         ? `there is no backup${of}`
-        : `there are only ${candidates.length} backups${of}`,
+        : `there are only ${candidates.length} backups${of}${candidates.length < all.length ? ` of host ${hostOf(candidates)}` : ''}`,
       "see 'datamover snapshots'",
     );
   }
+  return found;
+}
+
+/** The latest of several volumes is whichever was backed up last: restoring that one by accident must not happen. */
+function refuseSeveralVolumes(candidates: readonly VolumeBackup[], reference: string): void {
   const volumes = new Set(
     candidates.map((backup) => volumeName(backup) ?? `paths ${backup.paths.join(', ')}`),
   );
-  // The latest of several volumes is whichever was backed up last: restoring that one by accident must not happen.
   if (volumes.size > 1) {
     const named = [...volumes].sort();
     throw notFound(
@@ -91,7 +99,33 @@ function latest(backups: readonly VolumeBackup[], back: number, filter: BackupFi
       'say which with --volume NAMESPACE/NAME',
     );
   }
-  return found;
+}
+
+/**
+ * Those of our own host; where it has none, those of the only other one, whose volume it then must be. Between several others nobody
+ * but the user can choose: they are different volumes of one name.
+ */
+function ofOneHistory(
+  candidates: readonly VolumeBackup[],
+  reference: string,
+  { hosts, ownHost }: BackupFilter,
+): readonly VolumeBackup[] {
+  if (ownHost === undefined || hosts !== undefined) return candidates;
+  const own = candidates.filter(({ host }) => host === ownHost);
+  if (own.length > 0) return own;
+  const others = [...new Set(candidates.map(({ host }) => host ?? ''))].sort();
+  if (others.length > 1) {
+    throw notFound(
+      reference,
+      `none is of host ${ownHost}, and several others have backups of the volume (${others.slice(0, 3).join(', ')}${others.length > 3 ? ', ...' : ''})`,
+      'say which with --host, or give the id of the snapshot',
+    );
+  }
+  return candidates;
+}
+
+function hostOf([first]: readonly VolumeBackup[]): string {
+  return first?.host ?? '';
 }
 
 function hasTags(backup: VolumeBackup, list: readonly string[]): boolean {

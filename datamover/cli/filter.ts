@@ -21,6 +21,12 @@ export function addFilterOptions(command: Command): Command {
     );
 }
 
+/** The same for a verb that takes one backup: RESTIC_HOST is who we are, and `latest` is of our own history where there is one. */
+export function readOwnFilter(options: FilterOptions, env: NodeJS.ProcessEnv): BackupFilter {
+  const ownHost = env['RESTIC_HOST'] ?? '';
+  return { ...readFilter(options), ...(ownHost === '' ? {} : { ownHost }) };
+}
+
 export function readFilter({ volume, host, tag }: FilterOptions): BackupFilter {
   return {
     ...(volume === undefined ? {} : { volume: `${volume.namespace}/${volume.name}` }),

@@ -2,7 +2,7 @@ import { listBackups } from '../catalog/list.ts';
 import { resolveBackup } from '../catalog/select.ts';
 import { listStreams } from '../transfer/stream-choice.ts';
 import { VolumeReader } from '../transfer/volume-reader.ts';
-import { readFilter, type FilterOptions } from './filter.ts';
+import { readOwnFilter, type FilterOptions } from './filter.ts';
 import { withRepository } from './session.ts';
 import { formatTable } from './table.ts';
 import { formatBytes } from './units.ts';
@@ -14,9 +14,9 @@ export async function listStreamsOf(
   reference: string,
   options: FilterOptions,
 ): Promise<void> {
-  const { output } = context;
+  const { output, env } = context;
   await withRepository(context, { lock: 'read', index: true }, async (repository, { signal }) => {
-    const { id } = resolveBackup(await listBackups(repository), reference, readFilter(options));
+    const { id } = resolveBackup(await listBackups(repository), reference, readOwnFilter(options, env));
     const snapshot = await repository.loadSnapshot(id, signal);
     const { record } = await VolumeReader.open(repository, id, snapshot, signal);
     const streams = listStreams(record, id);

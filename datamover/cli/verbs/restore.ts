@@ -4,7 +4,7 @@ import { executeRestore, planRestore, type RestoreTarget } from '../../transfer/
 import { volumeForms } from '../../volumes/open-driver.ts';
 import { parseOutputFormat, type OutputFormat } from '../arguments.ts';
 import { listStreamsOf } from '../stream-list.ts';
-import { addFilterOptions, readFilter, type FilterOptions } from '../filter.ts';
+import { addFilterOptions, readOwnFilter, type FilterOptions } from '../filter.ts';
 import { Reporter } from '../progress.ts';
 import { printRestore } from '../restore-summary.ts';
 import { withRepository } from '../session.ts';
@@ -82,7 +82,11 @@ export const verb: Verb = {
                 : 'run the same command again: what was new was taken away, a target that was there before is incomplete',
           });
           await withRepository(context, { lock: 'read', index: true }, async (repository, { signal }) => {
-            const backup = resolveBackup(await listBackups(repository), snapshot, readFilter(options));
+            const backup = resolveBackup(
+              await listBackups(repository),
+              snapshot,
+              readOwnFilter(options, env),
+            );
             const plan = await planRestore(
               repository,
               {
