@@ -4,6 +4,7 @@ import type { Stored } from '../kubernetes/object.ts';
 import type { VolumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
 import { Ages } from './ages.ts';
 import { nextAttemptMs, planAssignments, restOf } from './assignment.ts';
+import { moveViewOf } from './velero/move-reconciler.ts';
 import { viewOf } from './transfer-object.ts';
 import { planTransfer, type Surroundings } from './transfer-plan.ts';
 
@@ -63,6 +64,37 @@ describe('K-19: time limits count from when this process saw a thing, by its own
     clock.now += 5;
     ages.forget('u-2');
     expect(ages.of('u-2', 'deletion', 'x')).toBe(0);
+  });
+
+  it('nothing of what is deleted, or of what has ended, is remembered', () => {
+    const ages = new Ages();
+    const changes: ((change: { type: string; object: { metadata: { uid: string } } }) => void)[] = [];
+    // An informer, as far as it tells of changes: a double.
+    ages.follow({ onChange: (handler) => changes.push(handler) });
+    const tell = (type: string): void =>
+      changes.forEach((handler) => handler({ type, object: { metadata: { uid: 'u-1' } } }));
+    const uploaded = (phase: 'Accepted' | 'Completed') =>
+      moveViewOf(
+        {
+          ...{ apiVersion: 'velero.io/v2alpha1', kind: 'DataUpload' },
+          metadata: { name: 'up', namespace: 'velero', uid: 'u-1', resourceVersion: '1' },
+          spec: {
+            ...{ snapshotType: 'CSI', sourceNamespace: 'shop', sourcePVC: 'db' },
+            ...{ backupStorageLocation: 'default', operationTimeout: '10m0s' },
+          },
+          status: { phase, acceptedTimestamp: '2026-03-01T02:00:00Z' },
+        },
+        undefined,
+        undefined,
+        ages,
+      );
+    uploaded('Accepted');
+    tell('updated');
+    expect(ages.size).toBe(1);
+    tell('deleted');
+    expect(ages.size).toBe(0);
+    uploaded('Completed');
+    expect(ages.size).toBe(0);
   });
 
   /** What is planned at the first look, just before `limitMs`, and just after. */

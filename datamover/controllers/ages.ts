@@ -8,6 +8,12 @@ interface Seen {
   readonly at: number;
 }
 
+/** As far as it matters which objects are no more. */
+interface ObjectChange {
+  readonly type: string;
+  readonly object: { readonly metadata: { readonly uid: string } };
+}
+
 /**
  * For how long this process has seen things be as they are (K-19). Timestamps in objects are for people: they come from the clocks
  * of several machines, which jump, so the time limits count from here, as the holders of leases do. A controller that has just begun
@@ -19,6 +25,11 @@ export class Ages {
 
   constructor(clock: SteadyClock = STEADY) {
     this.#clock = clock;
+  }
+
+  /** Of how many objects something is remembered. */
+  get size(): number {
+    return this.#seen.size;
   }
 
   /** Milliseconds since `what` of the object with this UID was first seen `as` it is; 0 at the first look. */
@@ -34,6 +45,13 @@ export class Ages {
   /** It is no more so: should it become so again, its time begins anew. */
   end(uid: string, what: string): void {
     this.#seen.get(uid)?.delete(what);
+  }
+
+  /** Forgets what an informer tells to be deleted. */
+  follow(informer: { onChange(handler: (change: ObjectChange) => void): unknown }): void {
+    informer.onChange(({ type, object }) => {
+      if (type === 'deleted') this.forget(object.metadata.uid);
+    });
   }
 
   /** The object is no more. */

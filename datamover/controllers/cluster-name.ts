@@ -1,6 +1,8 @@
+import { describeCause } from '../errors.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
 import { NAMESPACES } from '../kubernetes/core-resources.ts';
+import type { Log } from './log.ts';
 
 /** The namespace that every cluster has, and whose UID no two share. */
 const EVERYWHERE = 'kube-system';
@@ -12,11 +14,13 @@ const NAMELESS = 'kubernetes';
  * its host. The name that was given (--cluster-name), else one made of the UID of kube-system; asked for once.
  */
 export class ClusterName {
-  readonly #client: Client;
+  readonly #uidOf: (namespace: string) => Promise<string>;
+  readonly #log: Log;
   #known: string | undefined;
 
-  constructor(client: Client, given: string | undefined) {
-    this.#client = client;
+  constructor(uidOf: (namespace: string) => Promise<string>, log: Log, given: string | undefined) {
+    this.#uidOf = uidOf;
+    this.#log = log;
     this.#known = given;
   }
 
@@ -27,11 +31,19 @@ export class ClusterName {
 
   async #look(): Promise<string> {
     try {
-      const { metadata } = await this.#client.of(NAMESPACES).get(undefined, EVERYWHERE);
-      return `kubernetes-${metadata.uid.slice(0, 8)}`;
+      return `kubernetes-${(await this.#uidOf(EVERYWHERE)).slice(0, 8)}`;
     } catch (error) {
-      if (isApiError(error, 'missing', 'forbidden')) return NAMELESS;
-      throw error;
+      if (!isApiError(error, 'missing', 'forbidden')) throw error;
+      this.#log.warn(
+        { clusterName: NAMELESS },
+        `name this cluster: ${describeCause(error)}: its snapshots are of the host ${NAMELESS}, as are those of any other such cluster that shares the repository (let the controller's role get the namespace ${EVERYWHERE}, or give --cluster-name)`,
+      );
+      return NAMELESS;
     }
   }
+}
+
+/** Reads it from the API. */
+export function namespaceUid(client: Client): (namespace: string) => Promise<string> {
+  return async (namespace) => (await client.of(NAMESPACES).get(undefined, namespace)).metadata.uid;
 }

@@ -17,7 +17,7 @@ import { resourceOf, type Resource } from '../kubernetes/resource.ts';
 import type { VitalParts, Watching } from '../kubernetes/vitality.ts';
 import { runWorkers, WorkQueue, type Reconciled } from '../kubernetes/workqueue.ts';
 import { Ages, type SteadyClock } from './ages.ts';
-import { ClusterName } from './cluster-name.ts';
+import { ClusterName, namespaceUid } from './cluster-name.ts';
 import { BackupFlow } from './backup-flow.ts';
 import type { Log } from './log.ts';
 import { RestoreFlow } from './restore/restore-flow.ts';
@@ -106,7 +106,13 @@ export async function runController(options: ControllerOptions): Promise<void> {
     },
   });
   const shared = {
-    ...{ site, events, log, ages, clusterName: new ClusterName(client, settings.clusterName) },
+    ...{
+      site,
+      events,
+      log,
+      ages,
+      clusterName: new ClusterName(namespaceUid(client), log, settings.clusterName),
+    },
     ...{ repositories: new RepositoryMaker() },
     lookAround: (object: TransferObject) => look.of(object),
     remember: (object: TransferObject) => transfers.remember(object),
@@ -147,20 +153,21 @@ export async function runController(options: ControllerOptions): Promise<void> {
     for (const one of transfers.list()) if (one.status?.phase === undefined) queue.add(transferKey(one));
   });
 
+  const following = { log, signal, ages };
   const deletion = new SnapshotDeletion(site, events, ages);
   const loops: Promise<void>[] = requests.map((informer) =>
-    follow(informer, 1, (request, stop) => deletion.reconcile(request, stop), options),
+    follow(informer, 1, (request, stop) => deletion.reconcile(request, stop), following),
   );
   if (uploads !== undefined) {
     const flow = new UploadFlow(client, () => classes.list());
     const parts = { client, moves: client.of(DATA_UPLOADS), flow, ages, log };
     const loop = new MoveReconciler({ ...parts, transfers: resourceOf(volumeSnapshotBackup) });
-    loops.push(follow(uploads, WORKERS, (move) => ifOurs(move, () => loop.reconcile(move)), options));
+    loops.push(follow(uploads, WORKERS, (move) => ifOurs(move, () => loop.reconcile(move)), following));
   }
   if (downloads !== undefined) {
     const parts = { client, moves: client.of(DATA_DOWNLOADS), flow: new DownloadFlow(), ages, log };
     const loop = new MoveReconciler({ ...parts, transfers: resourceOf(volumeSnapshotRestore) });
-    loops.push(follow(downloads, WORKERS, (move) => ifOurs(move, () => loop.reconcile(move)), options));
+    loops.push(follow(downloads, WORKERS, (move) => ifOurs(move, () => loop.reconcile(move)), following));
   }
   options.onReady?.(transfers);
 
@@ -196,10 +203,11 @@ async function follow<T extends KubernetesObject>(
   informer: Informer<T>,
   workers: number,
   reconcile: (object: Stored<T>, signal: AbortSignal) => Promise<Reconciled>,
-  { log, signal }: Pick<ControllerOptions, 'log' | 'signal'>,
+  { log, signal, ages }: Pick<ControllerOptions, 'log' | 'signal'> & { readonly ages: Ages },
 ): Promise<void> {
   const queue = new WorkQueue();
   informer.onChange(({ object }) => queue.add(keyOf(object)));
+  ages.follow(informer);
   await runWorkers({
     ...{ queue, workers, signal, onFailure: failureLog(log) },
     reconcile: async (key, stop) => {

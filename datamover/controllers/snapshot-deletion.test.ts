@@ -6,10 +6,15 @@ import { snapshotDeleteRequest, type SnapshotDeleteRequest } from '../../api/sna
 import { describePeers } from '../../e2e/servers/describe-peers.ts';
 import { KUBERNETES_PEERS } from '../../e2e/servers/kubernetes.ts';
 import type { Stored } from '../kubernetes/object.ts';
+import { EventRecorder } from '../kubernetes/events.ts';
 import { resourceOf } from '../kubernetes/resource.ts';
 import { until } from '../kubernetes/testing/waiting.ts';
+import { Slots } from '../store/slots.ts';
+import { Ages } from './ages.ts';
+import { DEFAULTS } from './settings.ts';
+import { SnapshotDeletion } from './snapshot-deletion.ts';
 import { runOnRepository } from './repository/opening.ts';
-import { ControllerBench, PASSWORD, SECRET, VELERO } from './testing/bench.ts';
+import { ControllerBench, MOVER, PASSWORD, SECRET, VELERO } from './testing/bench.ts';
 
 describePeers([...KUBERNETES_PEERS, 'snapshot-controller', 'helm'], 'K-35: a SnapshotDeleteRequest', () => {
   let bench: ControllerBench;
@@ -72,6 +77,32 @@ describePeers([...KUBERNETES_PEERS, 'snapshot-controller', 'helm'], 'K-35: a Sna
     },
     120_000,
   );
+
+  test('that is withdrawn while it waits for its turn frees nothing', async () => {
+    await bench.stopController();
+    const { client } = bench;
+    const onFailure = (error: unknown): void => void bench.log.push(String(error));
+    const events = new EventRecorder({ client, component: 'tests', instance: 'tests', onFailure });
+    const settings = { ...DEFAULTS, namespace: MOVER, protectedNamespaces: [VELERO] };
+    const turn = new Slots(1);
+    const deletion = new SnapshotDeletion({ client, settings }, events, new Ages(), turn);
+    const requests = client.of(resourceOf(snapshotDeleteRequest));
+    const made = await requests.create({
+      metadata: { namespace: VELERO, name: 'withdrawn' },
+      spec: {
+        ...{ resticSecretRef: { name: SECRET }, resticrepository: bench.repository, snapshotID },
+        ...{ sourceNamespace: 'shop', claim: 'db' },
+      },
+    });
+    await turn.take();
+    const reconciled = deletion.reconcile(made, AbortSignal.timeout(300_000));
+    await requests.delete(VELERO, 'withdrawn');
+    turn.give();
+    expect(await reconciled).toBeUndefined();
+    expect(await snapshots()).toEqual([snapshotID]);
+    expect(turn.taken).toBe(0);
+    bench.start();
+  }, 120_000);
 
   test('of the volume frees it; what is gone already is a success', async () => {
     expect((await ask('shop', 'db')).status?.phase).toBe('Completed');

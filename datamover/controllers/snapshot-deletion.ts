@@ -58,12 +58,13 @@ export class SnapshotDeletion {
   readonly #site: Site;
   readonly #events: EventRecorder;
   readonly #ages: Ages;
-  readonly #turn = new Slots(1);
+  readonly #turn: Slots;
 
-  constructor(site: Site, events: EventRecorder, ages: Ages) {
+  constructor(site: Site, events: EventRecorder, ages: Ages, turn = new Slots(1)) {
     this.#site = site;
     this.#events = events;
     this.#ages = ages;
+    this.#turn = turn;
   }
 
   async reconcile(request: Request, signal: AbortSignal): Promise<Reconciled> {
@@ -81,18 +82,31 @@ export class SnapshotDeletion {
       case 'run':
         if (!(await this.#turn.take(signal))) throw signal.reason;
         try {
-          return await this.#run(request, signal);
+          return await this.#runIfStillWanted(request.metadata, signal);
         } finally {
           this.#turn.give();
         }
     }
   }
 
+  /** The turn may have come long after the request was seen: one that was withdrawn meanwhile, or done, frees nothing. */
+  async #runIfStillWanted(
+    { namespace, name, uid }: Request['metadata'],
+    signal: AbortSignal,
+  ): Promise<Reconciled> {
+    const requests = this.#site.client.of(resourceOf(snapshotDeleteRequest));
+    const now = await orMissing(requests.get(namespace, name, { signal }));
+    if (now?.metadata.uid !== uid || now.metadata.deletionTimestamp !== undefined) return undefined;
+    const step = planDeletion(now.status, Date.now(), this.#restOf(now));
+    return step.do === 'run' ? this.#run(now, signal) : { againAfterMs: step.do === 'wait' ? step.ms : 0 };
+  }
+
   /** By our own steady clock (K-19). */
   #restOf({ metadata: { uid }, status }: Request): number {
     const next = status?.nextAttemptTimestamp;
-    if (next === undefined) return 0;
-    const wait = retryDelayMs(status?.attempts ?? 1, this.#site.settings.retryBackoff);
+    // One that has ended may lie there for long: nothing of it is remembered.
+    if (next === undefined || status?.phase !== 'InProgress') return 0;
+    const wait = retryDelayMs(status.attempts ?? 1, this.#site.settings.retryBackoff);
     return wait - this.#ages.of(uid, 'next attempt', next);
   }
 

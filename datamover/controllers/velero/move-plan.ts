@@ -38,8 +38,7 @@ export type MoveStep =
 /** What Velero's object needs next (its contract for data movers of others). */
 export function planMove(view: MoveView): MoveStep {
   const { phase, transfer, obstacle } = view;
-  if (phase === 'Completed' || phase === 'Failed' || phase === 'Canceled')
-    return view.hasFinalizer ? { do: 'letGo' } : { do: 'leave' };
+  if (hasEnded(phase)) return view.hasFinalizer ? { do: 'letGo' } : { do: 'leave' };
   const unwanted = view.cancel || view.deleted;
   if (phase === undefined || phase === '' || phase === 'New' || !view.hasFinalizer) {
     if (view.deleted) return { do: 'leave' };
@@ -68,6 +67,11 @@ export function planMove(view: MoveView): MoveStep {
       if (unwanted) return { do: 'mirror', phase: 'Canceling' };
       return { do: 'mirror', phase: transfer.carried ? 'InProgress' : 'Accepted' };
   }
+}
+
+/** Nothing becomes of it any more. */
+export function hasEnded(phase: MoveView['phase']): boolean {
+  return phase === 'Completed' || phase === 'Failed' || phase === 'Canceled';
 }
 
 /** Velero counts a failure without a message as a success. */

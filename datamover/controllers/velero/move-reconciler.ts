@@ -10,7 +10,7 @@ import type { Ages } from '../ages.ts';
 import { LONGEST_MESSAGE } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { setFinalizer, timestampOf, type TransferKind } from '../transfer-object.ts';
-import { durationMs, planMove, type MoveStep, type MoveView } from './move-plan.ts';
+import { durationMs, hasEnded, planMove, type MoveStep, type MoveView } from './move-plan.ts';
 
 type Move = DataUpload | DataDownload;
 
@@ -61,7 +61,7 @@ export class MoveReconciler<M extends Move, T extends TransferKind> {
     const began = !['', 'New', 'Completed', 'Failed', 'Canceled'].includes(move.status?.phase ?? '');
     const draft = transfer === undefined && began ? await flow.draft(move) : undefined;
     const step = planMove(
-      viewOf(move, transfer, draft !== undefined && 'cause' in draft ? draft : undefined, ages),
+      moveViewOf(move, transfer, draft !== undefined && 'cause' in draft ? draft : undefined, ages),
     );
     if (step.do !== 'leave' && step.do !== 'wait' && step.do !== 'mirror')
       log.info({ object: `${move.metadata.namespace ?? ''}/${move.metadata.name}`, step: step.do }, 'Velero');
@@ -168,7 +168,8 @@ function reported(transfer: Stored<TransferKind> | undefined): Readonly<Record<s
   };
 }
 
-function viewOf(
+/** The object as plans see it. */
+export function moveViewOf(
   { metadata, spec, status }: Stored<Move>,
   transfer: Stored<TransferKind> | undefined,
   obstacle: Obstacle | undefined,
@@ -179,7 +180,10 @@ function viewOf(
     cancel: spec.cancel === true,
     deleted: metadata.deletionTimestamp !== undefined,
     hasFinalizer: metadata.finalizers?.includes(FINALIZER) === true,
-    acceptedForMs: ages.of(metadata.uid, 'acceptance', status?.acceptedTimestamp ?? ''),
+    // One that has ended stays as long as its backup: nothing of it is remembered.
+    acceptedForMs: hasEnded(status?.phase)
+      ? 0
+      : ages.of(metadata.uid, 'acceptance', status?.acceptedTimestamp ?? ''),
     timeoutMs: durationMs(spec.operationTimeout, TIMEOUT_MS),
     transfer:
       transfer === undefined
