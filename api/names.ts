@@ -44,6 +44,8 @@ export const ANNOTATIONS = {
   class: 'datamover.io/class',
   /** On a claim that a restore filled: the UID of the VolumeSnapshotRestore, so that no second one does. */
   restoredBy: 'datamover.io/restored-by',
+  /** On a VolumeSnapshot that stays as a base: its own UID. A copy that somebody made with all its labels has another, and is not ours to delete. */
+  keptAs: 'datamover.io/kept-as',
   /**
    * On the copies of a claim, its VolumeSnapshot and its VolumeSnapshotContent within a Velero backup: the VolumeSnapshotBackup that
    * carried the volume away.

@@ -1,10 +1,10 @@
 import type { KeepSnapshot } from '../../../api/data-mover-class.ts';
-import { LABELS } from '../../../api/names.ts';
+import { ANNOTATIONS, FINALIZER, LABELS } from '../../../api/names.ts';
 import type { VolumeSnapshot } from '../../../api/neighbours/snapshot.ts';
 import { VELERO } from '../../../api/neighbours/velero.ts';
 import { FINAL_PHASES } from '../../../api/transfer.ts';
-import { volumeSnapshotBackup } from '../../../api/volume-snapshot-backup.ts';
-import { orMissing } from '../../kubernetes/api-error.ts';
+import { volumeSnapshotBackup, type VolumeSnapshotBackup } from '../../../api/volume-snapshot-backup.ts';
+import { isApiError, orMissing } from '../../kubernetes/api-error.ts';
 import type { Client } from '../../kubernetes/client.ts';
 import { SNAPSHOT_CONTENTS, SNAPSHOTS } from '../../kubernetes/neighbour-resources.ts';
 import type { Stored } from '../../kubernetes/object.ts';
@@ -33,38 +33,93 @@ export async function settleSnapshots(
   const claim = await orMissing(client.of(CLAIMS).get(namespace, name));
   const own = await orMissing(snapshots.get(namespace, snapshot));
   const labelSelector = `${LABELS.baseOf}=${claim?.metadata.uid ?? ''}`;
-  const kept = claim === undefined ? [] : (await snapshots.list({ namespace, labelSelector })).items;
+  const kept =
+    claim === undefined ? [] : (await snapshots.list({ namespace, labelSelector })).items.filter(isKept);
   const { items } = await client.of(resourceOf(volumeSnapshotBackup)).list({ namespace });
   const plan = planSnapshots({
     ...{ own: own && dated(own), kept: kept.map(dated), isBase, hasClaim: claim !== undefined },
     keep: claim === undefined ? 'None' : wanted(claim),
-    othersRun: items.some(
-      ({ metadata, status }) =>
-        metadata.name !== transfer &&
-        // Before it is resolved nobody knows whose it is.
-        (status?.sourcePVCData?.name ?? name) === name &&
-        FINAL_PHASES.every((phase) => phase !== status?.phase),
-    ),
+    othersRun: items.some((other) => other.metadata.name !== transfer && mayReadFrom(other, name)),
   });
   if (plan.keep !== undefined && own !== undefined && claim !== undefined)
     await keepAsBase(client, own, claim.metadata);
-  for (const old of plan.remove) await orMissing(snapshots.delete(namespace, old));
+  const removed = [...kept, ...(own === undefined ? [] : [own])].filter(({ metadata }) =>
+    plan.remove.includes(metadata.name),
+  );
+  for (const old of removed) {
+    await letContentGo(client, old);
+    const { name: which, uid } = old.metadata;
+    await deleteExactly(client, { namespace, name: which, uid });
+  }
 }
 
-/** It goes with its claim, and no backup of Velero's takes it, or its content, for the user's. */
-async function keepAsBase(
+/** Whether an upload of ours made it stay. Labels alone prove nothing: copies have them. */
+export function isKept({
+  metadata: { uid, annotations },
+}: Pick<Stored<VolumeSnapshot>, 'metadata'>): boolean {
+  return annotations?.[ANNOTATIONS.keptAs] === uid;
+}
+
+/** Whether a transfer reads, or will, from a snapshot of this claim. What nobody of ours serves never ends, and reads nothing. */
+export function mayReadFrom(
+  { metadata, status }: Pick<Stored<VolumeSnapshotBackup>, 'metadata' | 'status'>,
+  claim: string,
+): boolean {
+  const ours = metadata.finalizers?.includes(FINALIZER) === true || status?.transferID !== undefined;
+  const ended = FINAL_PHASES.some((phase) => phase === status?.phase);
+  // Before it is resolved nobody knows whose it is.
+  return ours && !ended && (status?.sourcePVCData?.name ?? claim) === claim;
+}
+
+/** One of that name that somebody made meanwhile is another. */
+async function deleteExactly(
+  client: Client,
+  { namespace, name, uid }: { readonly namespace: string; readonly name: string; readonly uid: string },
+): Promise<void> {
+  try {
+    await orMissing(client.of(SNAPSHOTS).delete(namespace, name, { uid }));
+  } catch (error) {
+    if (!isApiError(error, 'conflict')) throw error;
+  }
+}
+
+/** With a class of policy Retain the storage would keep every snapshot that was ever moved, and nobody would know of them. */
+async function letContentGo(
   client: Client,
   { metadata, status }: Stored<VolumeSnapshot>,
+  labels?: Readonly<Record<string, string>>,
+): Promise<void> {
+  const contents = client.of(SNAPSHOT_CONTENTS);
+  const name = status?.boundVolumeSnapshotContentName;
+  const content = name === undefined ? undefined : await orMissing(contents.get(undefined, name));
+  // A content that says otherwise is another snapshot's, whatever this one's status says.
+  if (content?.spec.volumeSnapshotRef.uid !== metadata.uid) return;
+  const { deletionPolicy } = content.spec;
+  if (deletionPolicy === 'Delete' && labels === undefined) return;
+  await orMissing(
+    contents.patch(undefined, content.metadata.name, {
+      metadata: { uid: content.metadata.uid, ...(labels && { labels }) },
+      spec: { deletionPolicy: 'Delete' },
+    }),
+  );
+}
+
+/** It goes with its claim and from the storage, and no backup of Velero's takes it, or its content, for the user's. */
+async function keepAsBase(
+  client: Client,
+  snapshot: Stored<VolumeSnapshot>,
   claim: { readonly name: string; readonly uid: string },
 ): Promise<void> {
   const { name, uid } = claim;
-  const content = status?.boundVolumeSnapshotContentName;
+  const { metadata } = snapshot;
   const excluded = { [VELERO.excluded]: 'true' };
-  if (content !== undefined)
-    await client.of(SNAPSHOT_CONTENTS).patch(undefined, content, { metadata: { labels: excluded } });
+  await letContentGo(client, snapshot, excluded);
   await client.of(SNAPSHOTS).patch(metadata.namespace, metadata.name, {
     metadata: {
+      // Not one that was made anew under its name.
+      uid: metadata.uid,
       labels: { ...excluded, [LABELS.baseOf]: uid },
+      annotations: { [ANNOTATIONS.keptAs]: metadata.uid },
       ownerReferences: [{ apiVersion: 'v1', kind: 'PersistentVolumeClaim', name, uid }],
     },
   });
