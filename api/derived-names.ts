@@ -35,6 +35,25 @@ export function snapshotDeleteRequestName({
   return deterministicName('dmd', resticrepository, `${snapshotID}/${sourceNamespace}/${claim}`);
 }
 
+const SECRET_SUFFIX = '-volsync-restic';
+
+/** OADP's name for the secret that leads to a BackupStorageLocation's repositories. */
+export function secretOfLocation(location: string): string {
+  return location + SECRET_SUFFIX;
+}
+
+/** The BackupStorageLocation whose secret this would be. */
+export function locationOfSecret(secret: string): string | undefined {
+  return secret.endsWith(SECRET_SUFFIX) && secret.length > SECRET_SUFFIX.length
+    ? secret.slice(0, -SECRET_SUFFIX.length)
+    : undefined;
+}
+
+/** What the secret of a backup that another cluster made is called here, where its storage location may have another name. */
+export function secretHere(secret: string, location: string): string {
+  return location === '' || locationOfSecret(secret) === undefined ? secret : secretOfLocation(location);
+}
+
 function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }

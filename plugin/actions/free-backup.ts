@@ -5,8 +5,10 @@ import type { VolumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
 import type { KubernetesClient } from '../kubernetes/client.ts';
 import { openCluster } from '../kubernetes/open.ts';
 import { RESOURCES } from '../kubernetes/resources.ts';
+import { secretOf } from '../moving/backup.ts';
+import { openSite } from '../moving/cluster.ts';
 import { requestDeletion, type Freed } from '../moving/free.ts';
-import { isArchivedFor, isOfBackup } from '../moving/velero-marks.ts';
+import { isArchivedFor, isOfBackup, storageLocationOf } from '../moving/velero-marks.ts';
 import type { DeleteItemAction, KubernetesItem, VeleroBackup } from './contract.ts';
 import { BACKUPS } from './moved-resources.ts';
 
@@ -25,7 +27,16 @@ export const freeBackup: DeleteItemAction = {
       // In another cluster Velero's own: it may be called otherwise there, and has the secrets.
       const own = isOfBackup(item.metadata.labels, backup);
       const namespace = own ? protectedNamespace : (backup.metadata.namespace ?? protectedNamespace);
-      const request = await requestDeletion(client, namespace, freed);
+      // There as a restore would: its storage location may be called otherwise, too.
+      const opened =
+        own || freed.backupTarget !== undefined
+          ? {}
+          : {
+              resticSecretRef: {
+                name: secretOf((await openSite(context)).settings, storageLocationOf(backup)),
+              },
+            };
+      const request = await requestDeletion(client, namespace, { ...freed, ...opened });
       context.log.info(
         `SnapshotDeleteRequest ${request} frees the data of VolumeSnapshotBackup ${item.metadata.name}`,
       );

@@ -1,8 +1,9 @@
+import { secretHere } from '../../api/derived-names.ts';
 import { MOVER } from '../../api/names.ts';
 import type { DataUpload } from '../../api/neighbours/velero.ts';
 import { openCluster } from '../kubernetes/open.ts';
 import { requestDeletion } from '../moving/free.ts';
-import { isArchivedFor } from '../moving/velero-marks.ts';
+import { isArchivedFor, isOfBackup, storageLocationOf } from '../moving/velero-marks.ts';
 import type { DeleteItemAction } from './contract.ts';
 import { DATA_UPLOADS } from './moved-resources.ts';
 
@@ -19,11 +20,12 @@ export const freeDataUpload: DeleteItemAction = {
     const subject = `DataUpload ${item.metadata.namespace ?? ''}/${item.metadata.name}`;
     const reference = readable(() => parseSnapshotReference(text), subject);
     const { repository, openedBy, sourceNamespace, claim, snapshotID } = reference;
+    const here = isOfBackup(item.metadata.labels, backup) ? '' : storageLocationOf(backup);
     // Uploads lie in Velero's namespace, which another cluster may call otherwise.
     const namespace = backup.metadata.namespace ?? reference.protectedNamespace;
     const request = await requestDeletion(await openCluster(context), namespace, {
       ...('secret' in openedBy
-        ? { resticSecretRef: { name: openedBy.secret } }
+        ? { resticSecretRef: { name: secretHere(openedBy.secret, here) } }
         : { backupTarget: openedBy.target }),
       ...{ resticrepository: repository, sourceNamespace, claim, snapshotID },
     });

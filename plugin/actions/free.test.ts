@@ -85,7 +85,7 @@ describePeers([...KUBERNETES_PEERS, 'velero'], 'deleting a backup frees what was
   test('in a cluster that has the backup from its bucket, its own uploads are known by their time', async () => {
     const upload = dataUpload({ backupUid: 'of the first cluster' });
     const synced = (startTimestamp: string, completionTimestamp: string) => ({
-      ...backupOf(site.velero, 'nightly'),
+      ...backupOf(site.velero, 'nightly', { spec: { storageLocation: 'theirs' } }),
       status: { phase: 'Completed', startTimestamp, completionTimestamp },
     });
     const tomorrow = synced('2026-03-02T02:00:00Z', '2026-03-02T02:10:00Z');
@@ -98,7 +98,37 @@ describePeers([...KUBERNETES_PEERS, 'velero'], 'deleting a backup frees what was
     );
     const found = await request(SNAPSHOT);
     await site.cluster.kubectl(['delete', 'snapshotdeleterequest', '--all', `--namespace=${site.velero}`]);
-    expect(found).toBeDefined();
+    // The storage location has another name here, and so has the secret.
+    expect(found?.spec).toMatchObject({ resticSecretRef: { name: 'theirs-volsync-restic' } });
+  });
+
+  test('a VolumeSnapshotBackup of another cluster is freed with the secret of the storage location of here', async () => {
+    const archived: KubernetesItem = {
+      ...{ apiVersion: 'datamover.oadp.openshift.io/v1alpha1', kind: 'VolumeSnapshotBackup' },
+      metadata: {
+        ...{ name: 'vsb-theirs', namespace: site.application, creationTimestamp: '2026-03-01T02:00:10Z' },
+        labels: { 'velero.io/backup-name': 'nightly', 'velero.io/backup-uid': 'of the first cluster' },
+      },
+      spec: {
+        ...{ volumeSnapshotContent: { name: 'snapcontent-1' }, protectedNamespace: 'their-velero' },
+        resticSecretRef: { name: 'default-volsync-restic' },
+      },
+      status: {
+        ...{ phase: 'Completed', snapshotID: SNAPSHOT, resticrepository: REPOSITORY },
+        sourcePVCData: { name: 'db' },
+      },
+    };
+    const backup = {
+      ...backupOf(site.velero, 'nightly', { spec: { storageLocation: 'theirs' } }),
+      status: {
+        ...{ phase: 'Completed', startTimestamp: '2026-03-01T02:00:00Z' },
+        completionTimestamp: '2026-03-01T02:10:00Z',
+      },
+    };
+    await freeBackup.execute(archived, backup, site.context);
+    const found = await request(SNAPSHOT, site.application);
+    await site.cluster.kubectl(['delete', 'snapshotdeleterequest', '--all', `--namespace=${site.velero}`]);
+    expect(found?.spec).toMatchObject({ resticSecretRef: { name: 'theirs-volsync-restic' } });
   });
 
   test('what cannot be read is an error that names it', async () => {

@@ -1,4 +1,4 @@
-import { deterministicName, labelValue } from '../../api/derived-names.ts';
+import { deterministicName, labelValue, secretOfLocation } from '../../api/derived-names.ts';
 import { chooseMover, type MoverChoice } from '../../api/mover-class.ts';
 import { ANNOTATIONS, LABELS } from '../../api/names.ts';
 import type { VolumeSnapshotContent } from '../../api/neighbours/snapshot.ts';
@@ -11,7 +11,7 @@ import { RESOURCES } from '../kubernetes/resources.ts';
 import type { Site } from './cluster.ts';
 import { refuseUnseenKind } from './known-kinds.ts';
 import type { Settings } from './settings.ts';
-import { isOfBackup, uidOf } from './velero-marks.ts';
+import { isOfBackup, storageLocationOf, uidOf } from './velero-marks.ts';
 
 /** The VolumeSnapshotContent in the item, if Velero made it for this backup and the mover is the one to move it. */
 export function contentOfBackup(
@@ -67,10 +67,6 @@ export async function startBackup(
   });
 }
 
-function storageLocationOf({ spec: { storageLocation } }: VeleroBackup): string {
-  return typeof storageLocation === 'string' ? storageLocation : '';
-}
-
 /** Where to: the class says it, else the settings, else OADP's secret for the backup storage location. */
 export function repositoryOf(
   classTarget: string | undefined,
@@ -91,7 +87,7 @@ export function secretOf(
     throw new Error(
       'find the repository: the backup names no storage location, and no BackupTarget is set; name one in a DataMoverClass',
     );
-  return resticSecret ?? `${location}-volsync-restic`;
+  return resticSecret ?? secretOfLocation(location);
 }
 
 async function moverOf(client: KubernetesClient, namespace: string, snapshot: string): Promise<MoverChoice> {

@@ -29,6 +29,11 @@ export function isOfBackup(labels: ObjectMeta['labels'], backup: VeleroBackup): 
   return uid === undefined || backup.metadata.uid === undefined || uid === backup.metadata.uid;
 }
 
+/** The storage location that a backup lies in, as this cluster calls it; empty where it names none. */
+export function storageLocationOf({ spec: { storageLocation } }: VeleroBackup): string {
+  return typeof storageLocation === 'string' ? storageLocation : '';
+}
+
 function namesBackup(labels: ObjectMeta['labels'], { metadata }: VeleroBackup): boolean {
   // Velero labels claims with the name as it is, and all else with the shortened one.
   const name = labels?.[VELERO.backupName];

@@ -1,4 +1,5 @@
 import { backupTarget } from '../../../api/backup-target.ts';
+import { locationOfSecret } from '../../../api/derived-names.ts';
 import { REASONS } from '../../../api/names.ts';
 import { isApiError, orMissing } from '../../kubernetes/api-error.ts';
 import { SECRETS, secretValues } from '../../kubernetes/core-resources.ts';
@@ -7,7 +8,7 @@ import { resourceOf } from '../../kubernetes/resource.ts';
 import { TransferFailure } from '../failure.ts';
 import type { Site } from '../resolve/storage.ts';
 import { checkLocation, liesWithin, repositoryOf, type BackedUpVolume, type Scope } from './place.ts';
-import { readCredentialsFile, readStorageLocation, storageLocationOf } from './storage-location.ts';
+import { readCredentialsFile, readStorageLocation } from './storage-location.ts';
 
 /** What opens a repository. Secret: it goes into the transfer's secret and the environment of a child, nowhere else. */
 export interface RepositoryAccess {
@@ -105,7 +106,7 @@ async function bucketOfTarget(site: Site, request: RepositoryRequest, name: stri
 async function bucketOfSecret(site: Site, namespace: string, name: string): Promise<Bucket> {
   const secret = await orMissing(site.client.of(SECRETS).get(namespace, name));
   const values = secret === undefined ? undefined : new Values(`${namespace}/${name}`, secretValues(secret));
-  const derived = storageLocationOf(name);
+  const derived = locationOfSecret(name);
   if (values === undefined && derived !== undefined) return bucketOfLocation(site, namespace, derived, name);
   if (values === undefined) throw noSecret(`${namespace}/${name}`);
   return {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
+import { locationOfSecret, secretHere } from '../../../api/derived-names.ts';
 import fc from 'fast-check';
 import { checkLocation, liesWithin, repositoryOf } from './place.ts';
-import { readCredentialsFile, readStorageLocation, storageLocationOf } from './storage-location.ts';
+import { readCredentialsFile, readStorageLocation } from './storage-location.ts';
 
 const BASE = 's3:https://minio.example:9000/backups/cluster-1';
 
@@ -43,9 +44,11 @@ describe('the repository of a BackupStorageLocation', () => {
   const objectStorage = { bucket: 'velero', prefix: '/cluster-1/' };
 
   it("has OADP's name for its secret", () => {
-    expect(storageLocationOf('default-volsync-restic')).toBe('default');
-    expect(storageLocationOf('-volsync-restic')).toBeUndefined();
-    expect(storageLocationOf('restic')).toBeUndefined();
+    expect(locationOfSecret('default-volsync-restic')).toBe('default');
+    expect(locationOfSecret('-volsync-restic')).toBeUndefined();
+    expect(locationOfSecret('restic')).toBeUndefined();
+    expect(secretHere('default-volsync-restic', 'theirs')).toBe('theirs-volsync-restic');
+    expect(secretHere('restic', 'theirs')).toBe('restic');
   });
 
   it('lies below the prefix in the folder that Velero allows', () => {

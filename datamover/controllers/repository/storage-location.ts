@@ -2,17 +2,8 @@ import { REASONS } from '../../../api/names.ts';
 import type { BackupStorageLocation } from '../../kubernetes/neighbour-resources.ts';
 import { TransferFailure } from '../failure.ts';
 
-/** OADP's name of the secret that belongs to a BackupStorageLocation. */
-const SUFFIX = '-volsync-restic';
 /** Kinds of object store that speak S3. */
 const PROVIDERS = ['aws', 'velero.io/aws', 'datamover.io/s3'];
-
-/** The BackupStorageLocation whose secret this would be. */
-export function storageLocationOf(secret: string): string | undefined {
-  return secret.endsWith(SUFFIX) && secret.length > SUFFIX.length
-    ? secret.slice(0, -SUFFIX.length)
-    : undefined;
-}
 
 /** What a BackupStorageLocation says of its bucket. */
 export interface BucketOfLocation {

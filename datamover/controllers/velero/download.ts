@@ -1,12 +1,11 @@
-import { deterministicName } from '../../../api/derived-names.ts';
+import { deterministicName, secretHere } from '../../../api/derived-names.ts';
 import { VELERO, type DataDownload } from '../../../api/neighbours/velero.ts';
 import { parseSnapshotReference, type SnapshotReference } from '../../../api/snapshot-reference.ts';
 import type { VolumeSnapshotRestore } from '../../../api/volume-snapshot-restore.ts';
 import { describeCause } from '../../errors.ts';
 import type { Draft, Stored } from '../../kubernetes/object.ts';
-import { storageLocationOf } from '../repository/storage-location.ts';
 import type { MoveFlow, Obstacle } from './move-reconciler.ts';
-import { copied, secretOfLocation } from './upload.ts';
+import { copied } from './upload.ts';
 
 type Download = Stored<DataDownload>;
 
@@ -56,8 +55,4 @@ export class DownloadFlow implements MoveFlow<DataDownload, VolumeSnapshotRestor
   cleanUp(): Promise<void> {
     return Promise.resolve();
   }
-}
-
-function secretHere(secret: string, location: string): string {
-  return storageLocationOf(secret) === undefined ? secret : secretOfLocation(location);
 }

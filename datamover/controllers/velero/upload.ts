@@ -1,4 +1,4 @@
-import { deterministicName } from '../../../api/derived-names.ts';
+import { deterministicName, secretOfLocation } from '../../../api/derived-names.ts';
 import type { DataUpload } from '../../../api/neighbours/velero.ts';
 import { VELERO } from '../../../api/neighbours/velero.ts';
 import { formatSnapshotReference, parseSnapshotReference } from '../../../api/snapshot-reference.ts';
@@ -105,11 +105,6 @@ export class UploadFlow implements MoveFlow<DataUpload, VolumeSnapshotBackup> {
       return choice.is === 'ours' ? (choice.of?.spec.keepSnapshot ?? 'Last') : 'None';
     });
   }
-}
-
-/** OADP's name for the secret that leads to a BackupStorageLocation's repositories. */
-export function secretOfLocation(location: string): string {
-  return `${location}-volsync-restic`;
 }
 
 export function copied(
