@@ -76,7 +76,7 @@ describe('looking after a repository', () => {
     });
     expect((stats as Fields)['total_stored_size']).toBeGreaterThan(2 << 20);
     const { stdout } = await bench.run(['stats', 'latest']);
-    expect(stdout).toMatch(/^Backups: +1 of 1 volume\nRestore size: +2\.0 MiB in 2 files\n/);
+    expect(stdout).toMatch(/^Backups: +1 of 1 volume\nRestore size: +2\.0 MiB in 3 files\n/);
   });
 
   test('copy into a second repository that cuts alike, twice', async () => {
