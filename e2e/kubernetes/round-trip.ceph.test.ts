@@ -157,7 +157,7 @@ describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and age
     const reference = await transfers.reference('first');
     await make('back', rbd.waitingStorageClass);
     // Neither is at its end before MinIO goes: the backup takes more than a minute, and the restore has just begun then.
-    await setTarget({ uploadBytesPerSecond: MEBIBYTE / 10, downloadBytesPerSecond: MEBIBYTE / 8 });
+    await setTarget({ uploadBytesPerSecond: MEBIBYTE / 8, downloadBytesPerSecond: MEBIBYTE / 16 });
     await transfers.beginBackup('held', 'busy', TARGET);
     await transfers.seen('vsb', 'held', ({ progress }) => (progress?.bytesDone ?? 0) > 0);
     await transfers.beginRestore('back', reference, { target: { claimName: 'back' } }, { opened: TARGET });
