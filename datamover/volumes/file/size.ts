@@ -9,7 +9,7 @@ export function imageSize(stats: Stats): number | undefined {
 }
 
 /** Of a device, as sysfs and udev write it: `230:16`. */
-export function deviceNumber({ rdev }: Pick<Stats, 'rdev'>): string {
+function deviceNumber({ rdev }: Pick<Stats, 'rdev'>): string {
   const major = (rdev >> 8) & 0xfff;
   const minor = (rdev & 0xff) | ((rdev >> 12) & 0xfff00);
   return `${major}:${minor}`;

@@ -84,6 +84,11 @@ export class FileTarget implements VolumeTarget {
     }
   }
 
+  /** For whoever has to know which device it is. */
+  get fd(): number {
+    return this.#file.fd;
+  }
+
   /** Whether parts that are never written read as zeros. */
   get startsAsZeros(): boolean {
     return this.#plan.kind !== 'device';

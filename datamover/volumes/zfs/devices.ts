@@ -1,29 +1,31 @@
-import { readFile, realpath, stat } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatamoverError, isErrno } from '../../errors.ts';
 import type { ByteRange, RangeContent, VolumeTarget } from '../driver.ts';
 import { readRanges } from '../file/ranges.ts';
-import { deviceNumber } from '../file/size.ts';
 import { FileTarget, planFileTarget } from '../file/target.ts';
 import { discardDevice } from './discard.ts';
+import { zvolOf } from './zvol-name.ts';
 
 /** Block devices of zvols, where they can be opened. */
 export interface ZvolDevices {
   /** Waits until the device is there; gives its path. */
   appear(zvol: string, signal?: AbortSignal): Promise<string>;
-  /** Opens it for nobody else; `empty`: what it had is discarded first. */
+  /** Opens what `appear` gave, for nobody else; `empty`: what it had is discarded first. */
   open(path: string, bytes: number, empty: boolean): Promise<VolumeTarget>;
   readRanges(path: string, ranges: readonly ByteRange[], signal?: AbortSignal): AsyncIterable<RangeContent>;
 }
 
+/** Where udev has a link for each volume, by its name. */
+const FOLDER = '/dev/zvol/';
 /** udev makes the link a moment after the volume. */
 const PATIENCE_MS = 30_000;
 const POLL_MS = 50;
 
 export class LocalDevices implements ZvolDevices {
   async appear(zvol: string, signal?: AbortSignal): Promise<string> {
-    const path = `/dev/zvol/${zvol}`;
+    const path = `${FOLDER}${zvol}`;
     let cause = '';
     for (const deadline = performance.now() + PATIENCE_MS; performance.now() < deadline;) {
       const doubt = await doubtOf(path, zvol);
@@ -36,6 +38,13 @@ export class LocalDevices implements ZvolDevices {
 
   async open(path: string, bytes: number, empty: boolean): Promise<VolumeTarget> {
     const target = await FileTarget.open(await planFileTarget(path, bytes, true));
+    // The device that is held now is the one that is written, wherever the link leads meanwhile.
+    const zvol = path.slice(FOLDER.length);
+    const doubt = doubtOfName(path, zvolOf(target.fd), zvol);
+    if (doubt !== undefined) {
+      await target.close();
+      throw refused(zvol, doubt);
+    }
     return empty ? withZeros(target, await discardDevice(path)) : withZeros(target, true);
   }
 
@@ -68,24 +77,26 @@ function refused(zvol: string, cause: string): DatamoverError {
 }
 
 /**
- * Why the link cannot be taken for the volume's yet; undefined if nothing speaks against it. ZFS alone could say for certain which
- * volume a device is (ioctl BLKZNAME, which is not asked here): the kernel's name tells a zvol from other devices, and udev's
- * record, where this machine has one, tells a link that was left of a volume that is gone or was renamed.
+ * Why the link cannot be taken for the volume's yet; undefined if nothing speaks against it. A link may be left of a volume that is
+ * gone or was renamed, and its device be another one's by now.
  */
 async function doubtOf(path: string, zvol: string): Promise<string | undefined> {
-  const stats = await stat(path).catch((error: unknown) => {
-    if (isErrno(error, 'ENOENT')) return undefined;
+  const device = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: unknown) => {
+    // Neither a link nor, for a moment, the device behind it.
+    if (isErrno(error, 'ENOENT') || isErrno(error, 'ENXIO')) return undefined;
     throw error;
   });
-  if (stats?.isBlockDevice() !== true) return `its device ${path} does not appear`;
-  const number = deviceNumber(stats);
-  const device = await realpath(`/sys/dev/block/${number}`).catch(() => undefined);
-  if (device === undefined) return `${path} leads to a device that is gone`;
-  const name = basename(device);
-  // udev never makes such a link: there is nothing to wait for.
-  if (!/^zd\d+$/.test(name)) throw refused(zvol, `${path} leads to ${name}, which is no device of ZFS`);
-  const record = await readFile(`/run/udev/data/b${number}`, 'utf8').catch(() => '');
-  const links = record.split('\n').filter((line) => line.startsWith('S:zvol/'));
-  if (links.length === 0 || links.includes(`S:zvol/${zvol}`)) return undefined;
-  return `${path} leads to ${name}, which is of ${links.map((link) => link.slice(7)).join(', ')}`;
+  if (device === undefined) return `its device ${path} does not appear`;
+  try {
+    const name = zvolOf(device.fd);
+    // udev never makes such a link: there is nothing to wait for.
+    if (name === undefined) throw refused(zvol, `${path} leads to what is no device of ZFS`);
+    return doubtOfName(path, name, zvol);
+  } finally {
+    await device.close();
+  }
+}
+
+function doubtOfName(path: string, name: string | undefined, zvol: string): string | undefined {
+  return name === zvol ? undefined : `${path} leads to the device of ${name ?? 'nothing that ZFS knows'}`;
 }

@@ -4,44 +4,36 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describePeer } from '../../../e2e/servers/describe-peers.ts';
-import { startOpenZfs, type OpenZfs } from '../../../e2e/servers/openzfs.ts';
 import { MemoryStore } from '../../store/memory.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { backUp, newRepository, reopen, restoreTo } from '../../transfer/testing/volumes.ts';
 import type { BackupRequest } from '../../transfer/backup-plan.ts';
 import type { BackupSummary } from '../../transfer/backup.ts';
 import type { RestoreRequest } from '../../transfer/restore.ts';
-import { ZfsDriver } from './driver.ts';
-import { VmDevices } from './testing/vm-devices.ts';
-import { useZfs } from './testing/sending.ts';
+import { startDriver, type DriverSite } from './testing/driver-site.ts';
 
 const MIB = 1 << 20;
 
 describePeer('openzfs', 'the ZFS driver: volumes', () => {
-  let zfs: OpenZfs;
-  let devices: VmDevices;
-  let driver: ZfsDriver;
+  let site: DriverSite;
+  let zfs: DriverSite['zfs'];
+  let devices: DriverSite['devices'];
+  let driver: DriverSite['driver'];
   let home: string;
   let folder: string;
   let store: MemoryStore;
   let repository: Repository;
 
   beforeAll(async () => {
-    zfs = await startOpenZfs();
-    useZfs(zfs);
-    devices = await VmDevices.start(zfs);
-    driver = new ZfsDriver({ devices });
-    home = `${zfs.pool}/driver-test`;
-    await zfs.zfs('create', home);
+    site = await startDriver('driver-test');
+    ({ zfs, devices, driver, home } = site);
     folder = await mkdtemp(join(tmpdir(), 'datamover-zfs-'));
     store = new MemoryStore();
     repository = await newRepository(store);
   }, 120_000);
 
   afterAll(async () => {
-    await devices.stop();
-    await zfs.zfs('destroy', '-R', home);
-    await zfs.stop();
+    await site.stop();
     await rm(folder, { recursive: true, force: true });
   }, 120_000);
 
@@ -304,10 +296,26 @@ describePeer('openzfs', 'the ZFS driver: volumes', () => {
     const name = `${home}/left`;
     await zfs.run('sh', '-ec', `mkdir -p /dev/zvol/${home}; ln -s /dev/vdb1 /dev/zvol/${name}`);
     try {
-      await expect(devices.appear(name)).rejects.toThrow(/leads to vdb1, which is no device of ZFS/);
+      await expect(devices.appear(name)).rejects.toThrow(/leads to what is no device of ZFS/);
     } finally {
       await zfs.run('rm', `/dev/zvol/${name}`);
     }
+  }, 240_000);
+
+  test("a link that still leads to another volume's device is waited for, and that volume is not written", async () => {
+    const [mine, other] = [`${home}/mine`, `${home}/other`];
+    for (const vol of [mine, other]) await zfs.zfs('create', '-s', '-V', '8M', vol);
+    const link = await zfs.device(mine);
+    const [device, others] = (await shell(`readlink -f ${link}; readlink -f ${await zfs.device(other)}`))
+      .trim()
+      .split('\n');
+    await shell(`ln -sfn ${others} ${link}`);
+    await expect(devices.open(link, 8 * MIB, false)).rejects.toThrow(`leads to the device of ${other}`);
+    const appeared = devices.appear(mine);
+    await shell(`ln -sfn ${device} ${link}`);
+    expect(await appeared).toBe(link);
+    await (await devices.open(link, 8 * MIB, false)).close();
+    for (const vol of [mine, other]) await zfs.zfs('destroy', vol);
   }, 240_000);
 
   test('a volume in use is refused', async () => {
