@@ -1,13 +1,10 @@
 import { hash } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { describePeer } from '../../e2e/servers/describe-peers.ts';
-import { startOpenZfs, type OpenZfs } from '../../e2e/servers/openzfs.ts';
 import type { Repository } from '../repository/repository.ts';
 import { seededRandom } from '../repository/testing/bytes.ts';
 import { MemoryStore } from '../store/memory.ts';
-import { ZfsDriver } from '../volumes/zfs/driver.ts';
-import { useZfs } from '../volumes/zfs/testing/sending.ts';
-import { VmDevices } from '../volumes/zfs/testing/vm-devices.ts';
+import { startDriver, type DriverSite } from '../volumes/zfs/testing/driver-site.ts';
 import type { BackupSource } from './backup-plan.ts';
 import type { BackupSummary } from './backup.ts';
 import { executeRestore, planRestore, type RestoreRequest } from './restore.ts';
@@ -45,25 +42,17 @@ interface Made {
 }
 
 describePeer('openzfs', 'random workloads', () => {
-  let zfs: OpenZfs;
+  let site: DriverSite;
+  let zfs: DriverSite['zfs'];
   let home: string;
-  let devices: VmDevices;
-  let driver: ZfsDriver;
+  let driver: DriverSite['driver'];
 
   beforeAll(async () => {
-    zfs = await startOpenZfs();
-    useZfs(zfs);
-    home = `${zfs.pool}/workload-test`;
-    await zfs.zfs('create', home);
-    devices = await VmDevices.start(zfs);
-    driver = new ZfsDriver({ devices });
+    site = await startDriver('workload-test');
+    ({ zfs, home, driver } = site);
   }, PATIENCE);
 
-  afterAll(async () => {
-    await devices.stop();
-    await zfs.zfs('destroy', '-R', home);
-    await zfs.stop();
-  }, PATIENCE);
+  afterAll(() => site.stop(), PATIENCE);
 
   const shell = async (script: string): Promise<string[]> => {
     const { stdout } = await zfs.run('sh', '-ec', `exec 2>/dev/null; ${script}`);

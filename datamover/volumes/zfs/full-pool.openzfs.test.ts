@@ -1,38 +1,27 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { describePeer } from '../../../e2e/servers/describe-peers.ts';
-import { startOpenZfs, type OpenZfs } from '../../../e2e/servers/openzfs.ts';
 import { MemoryStore } from '../../store/memory.ts';
 import { executeRestore, planRestore } from '../../transfer/restore.ts';
 import { backUp, backUpImage, inFolder, newRepository, writeImage } from '../../transfer/testing/volumes.ts';
-import { ZfsDriver } from './driver.ts';
-import { useZfs } from './testing/sending.ts';
-import { VmDevices } from './testing/vm-devices.ts';
+import { startDriver, type DriverSite } from './testing/driver-site.ts';
 
 const MIB = 1 << 20;
 const PATIENCE = 600_000;
 
 /** Room that runs out in the middle: a quota is as short as a full pool, and harms nobody else. */
 describePeer('openzfs', 'a restore that runs out of room', () => {
-  let zfs: OpenZfs;
+  let site: DriverSite;
+  let zfs: DriverSite['zfs'];
   let home: string;
-  let devices: VmDevices;
-  let driver: ZfsDriver;
+  let driver: DriverSite['driver'];
 
   beforeAll(async () => {
-    zfs = await startOpenZfs();
-    useZfs(zfs);
-    devices = await VmDevices.start(zfs);
-    driver = new ZfsDriver({ devices });
-    home = `${zfs.pool}/full-test`;
-    await zfs.zfs('create', home);
+    site = await startDriver('full-test');
+    ({ zfs, home, driver } = site);
   }, PATIENCE);
 
-  afterAll(async () => {
-    await devices.stop();
-    await zfs.zfs('destroy', '-R', home);
-    await zfs.stop();
-  }, PATIENCE);
+  afterAll(() => site.stop(), PATIENCE);
 
   test(
     'of a thin volume fails with a reason and leaves nothing; with room it is whole',
