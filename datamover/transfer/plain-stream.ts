@@ -5,12 +5,12 @@ import { saveStream, type StreamInput } from '../repository/saver/saver.ts';
 import { encodeFileTree, encodeTree, folderNode } from '../repository/tree.ts';
 import type { BackupPlan } from './backup-plan.ts';
 import { ContentList } from './content-list.ts';
-import { FingerprintList, saveFingerprints } from './fingerprints.ts';
+import { saveFingerprints } from './fingerprints.ts';
 import { knownStream } from './known-stream.ts';
 import { STREAM_FILE, streamFolder, STREAMS_FOLDER } from './layout.ts';
 import type { TransferOptions } from './progress.ts';
 import type { SavedContent } from './volume-content.ts';
-import { forEachBlob, saveOptions, watch } from './watched-save.ts';
+import { SavedBlobs, saveOptions, watch } from './watched-save.ts';
 
 /** Stores bytes that nobody looks into, cut by their content. */
 export async function savePlainStream(
@@ -21,22 +21,15 @@ export async function savePlainStream(
   options: TransferOptions,
   started: number,
 ): Promise<SavedContent> {
-  const content = new ContentList();
-  const fingerprints = new FingerprintList();
+  const blobs = new SavedBlobs();
   const save = saveStream(
     session,
     input,
-    {
-      ...saveOptions(session, options),
-      onBlobs: (batch) =>
-        forEachBlob(batch, (place, id, fingerprint) => {
-          content.set(place, id);
-          fingerprints.set(place, fingerprint);
-        }),
-    },
+    { ...saveOptions(session, options), onBlobs: (batch) => blobs.add(batch) },
     await knownStream(repository, plan.parent, options.signal),
   );
   const { bytes, counters } = await watch(save, options, started);
+  const { content, fingerprints } = blobs;
   // A stream that brings no identity of its own is named by its content, so equal streams share their tree.
   const folder = streamFolder(0, identity(content));
   const beside = await saveFingerprints(session, fingerprints, content.length);

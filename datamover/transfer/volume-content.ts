@@ -25,7 +25,7 @@ import { savePlainStream } from './plain-stream.ts';
 import { saveDiff } from './rbd-backup.ts';
 import { readChainBase, type ChainBase } from './stream-chain.ts';
 import type { KeptCells } from './sample.ts';
-import { forEachBlob, saveOptions, SaveWatch, watch } from './watched-save.ts';
+import { forEachBlob, SavedBlobs, saveOptions, SaveWatch, watch } from './watched-save.ts';
 import { saveZvol } from './zvol-backup.ts';
 
 /** What became of a volume's bytes: everything of its snapshot but `volume.json` and the root. */
@@ -171,20 +171,17 @@ async function savePipedImage(
   options: TransferOptions,
   started: number,
 ): Promise<SavedContent> {
-  const content = new ContentList();
-  const fingerprints = new FingerprintList();
+  const blobs = new SavedBlobs();
   const { bytes, counters } = await besideParent(repository, plan, 'all', options, (known) => {
     const save = saveImageStream(
       session,
       input,
       {
         ...saveOptions(session, options),
-        onBlobs: (batch) =>
-          forEachBlob(batch, (cell, id, fingerprint) => {
-            content.set(cell, id);
-            fingerprints.set(cell, fingerprint);
-            known?.told(cell);
-          }),
+        onBlobs: (batch) => {
+          blobs.add(batch);
+          for (const cell of batch.places) known?.told(cell);
+        },
       },
       known?.cells,
     );
@@ -192,7 +189,7 @@ async function savePipedImage(
   });
   return {
     record: imageRecord(plan, bytes),
-    folder: await imageFolder(session, bytes, content, fingerprints),
+    folder: await imageFolder(session, bytes, blobs.content, blobs.fingerprints),
     counters,
     holeBytes: 0,
     keptBytes: 0,

@@ -1,6 +1,7 @@
 import type { BackupSession } from '../repository/backup-session.ts';
 import type { BlobBatch, Save } from '../repository/saver/saver.ts';
-import { fingerprintAt } from './fingerprints.ts';
+import { ContentList } from './content-list.ts';
+import { fingerprintAt, FingerprintList } from './fingerprints.ts';
 import {
   progressOf,
   PROGRESS_INTERVAL_MS,
@@ -68,6 +69,19 @@ export function saveOptions(session: BackupSession, { signal, workers }: Transfe
     ...(signal && { signal }),
     ...(workers !== undefined && { workers }),
   };
+}
+
+/** Ids and fingerprints of a file's blobs by their place. */
+export class SavedBlobs {
+  readonly content = new ContentList();
+  readonly fingerprints = new FingerprintList();
+
+  add(batch: BlobBatch): void {
+    forEachBlob(batch, (place, id, fingerprint) => {
+      this.content.set(place, id);
+      this.fingerprints.set(place, fingerprint);
+    });
+  }
 }
 
 /** `visit` gets 32 bytes of id and 16 of fingerprint. */
