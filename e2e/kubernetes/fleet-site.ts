@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LEASES as LEASE_NAMES } from '../../api/names.ts';
@@ -98,7 +98,9 @@ export class FleetSite {
 
   /** Sets their clocks so much ahead of the machine's, or behind it. */
   async setClocks(aheadMs: number): Promise<void> {
-    await writeFile(this.#clock, String(aheadMs));
+    // Renamed into place: a process that looks just now must not find an empty file.
+    await writeFile(`${this.#clock}.new`, String(aheadMs));
+    await rename(`${this.#clock}.new`, this.#clock);
   }
 
   async isReady(pod: string): Promise<boolean> {

@@ -27,6 +27,8 @@ const TARGET = { backupTarget: 'bucket' };
 const MEBIBYTE = 2 ** 20;
 /** How long MinIO is away. */
 const OUTAGE_MS = 60_000;
+/** After it a restore that began has asked for its bytes. */
+const READING_MS = 5000;
 
 describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and agent', () => {
   let ceph: CephCluster;
@@ -156,12 +158,14 @@ describePeers(PEERS, 'a volume of Ceph RBD, there and back by controller and age
     const busy = await rbd.digest(shop, 'busy');
     const reference = await transfers.reference('first');
     await make('back', rbd.waitingStorageClass);
-    // Neither is at its end before MinIO goes: the backup takes more than a minute, and the restore has just begun then.
+    // Either takes more than a minute at these rates, so neither is at its end when MinIO goes.
     await setTarget({ uploadBytesPerSecond: MEBIBYTE / 8, downloadBytesPerSecond: MEBIBYTE / 16 });
     await transfers.beginBackup('held', 'busy', TARGET);
     await transfers.seen('vsb', 'held', ({ progress }) => (progress?.bytesDone ?? 0) > 0);
     await transfers.beginRestore('back', reference, { target: { claimName: 'back' } }, { opened: TARGET });
-    await transfers.seen('vsr', 'back', ({ progress }) => (progress?.bytesDone ?? 0) > 0);
+    // A restore tells of bytes when a whole read has come, and at this rate that is all of it.
+    await transfers.seen('vsr', 'back', ({ phase }) => phase === 'InProgress');
+    await delay(READING_MS);
     await s3.kill();
     for (const [kind, name] of [
       ['vsb', 'held'],
