@@ -52,7 +52,7 @@ export function planDeletion(
 
 /**
  * Frees what SnapshotDeleteRequests name. One at a time, whatever their namespaces: each holds a repository's lock, and prunes, which
- * may take long and much memory; transfers' repositories are opened beside it.
+ * may take long and much memory; transfers' repositories are opened beside it, one at a time then.
  */
 export class SnapshotDeletion {
   readonly #site: Site;

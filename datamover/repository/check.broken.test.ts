@@ -1,3 +1,4 @@
+/* Long, for it is one table: each way to break a repository, with what we and restic say of it. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { readdirSync } from 'node:fs';

@@ -1,3 +1,4 @@
+/* Long, for one repository in memory, and what reads and writes it by hand, serve every rule of order, damage and company. */
 import { randomBytes } from 'node:crypto';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { DatamoverError } from '../errors.ts';

@@ -1,3 +1,4 @@
+/* Long, for it is one table: each kind of record with its fields. */
 import { decodeFeatures, type StreamFeature } from './features.ts';
 import { damaged, Refusal } from '../refusal.ts';
 
