@@ -15,6 +15,8 @@ export interface StreamIdentity {
   readonly featureFlags?: number;
   readonly kind?: number;
   readonly content?: number;
+  /** drr_flags of BEGIN. */
+  readonly flags?: number;
   readonly nvlist?: Uint8Array;
 }
 
@@ -41,7 +43,7 @@ export class StreamEncoder {
     this.record({
       type: 0,
       u64: { 8: 0x2f5bacbacn, 16: version, 24: 1_700_000_000, 40: this.#toGuid, 48: identity.fromGuid ?? 0n },
-      u32: { 4: identity.nvlist?.length ?? 0, 32: identity.content ?? 3 },
+      u32: { 4: identity.nvlist?.length ?? 0, 32: identity.content ?? 3, 36: identity.flags ?? 0 },
       ...(identity.nvlist && { payload: identity.nvlist }),
     });
   }
