@@ -1,7 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { describePeers } from '../../e2e/servers/describe-peers.ts';
+import { run, start } from '../process/spawn.ts';
 import { fixtureBytes, fixturePath } from '../volumes/zfs/testing/fixtures.ts';
 import { Workbench } from './testing/command.ts';
 
+/** What a stranger without this software needs. */
+const JOIN = fileURLToPath(new URL('../../../docs/join-stream.py', import.meta.url));
 const VOLUME = ['--volume', 'shop/files', '--as', 'zfs'];
 
 /** What zfs send wrote of a filesystem, through pipes into the command, and out again for zfs receive. */
@@ -36,6 +44,29 @@ describe('a dataset through pipes', () => {
     const [full, inc1] = [fixtureBytes('fs-full'), fixtureBytes('fs-inc1')];
     expect((await output('--as', 'zfs')).equals(Buffer.concat([full, inc1]))).toBe(true);
     expect((await output('--as', 'zfs', '--stream', '12420150693046106040')).equals(inc1)).toBe(true);
+  });
+
+  describePeers(['restic-current', 'python3'], 'without this software', (restic, python) => {
+    test('F-35 F-40 F-56 restic and a script of a page put each stream together', async () => {
+      const theirs = bench.path('theirs');
+      await run({
+        file: restic.file,
+        args: ['--no-cache', 'restore', 'latest', '--target', theirs],
+        env: bench.environment(),
+      });
+      const folders = (await readdir(join(theirs, 'streams'))).sort();
+      expect(folders).toHaveLength(2);
+      for (const [i, name] of folders.entries()) {
+        const files = ['records', 'blocks'].map((file) => join(theirs, 'streams', name, file));
+        const joining = await start({ file: python.file, args: [JOIN, ...files] });
+        const stream = await buffer(joining.stdout);
+        await joining.finished;
+        expect(stream.equals(fixtureBytes(i === 0 ? 'fs-full' : 'fs-inc1'))).toBe(true);
+      }
+      const records = join(theirs, 'streams', folders[0] ?? '', 'records');
+      const short = await run({ file: python.file, args: [JOIN, records, '/dev/null'], accept: [1] });
+      expect(short.stderr).toMatch(/\/dev\/null ends too early/);
+    });
   });
 
   test('is listed', async () => {

@@ -1,14 +1,28 @@
 import { DatamoverError } from '../errors.ts';
 import type { BackupSession } from '../repository/backup-session.ts';
-import { toBytes } from '../repository/id.ts';
+import { fromBytes, toBytes } from '../repository/id.ts';
 import type { Repository } from '../repository/repository.ts';
-import { saveWatched, type Save, type SaveCounters, type StreamInput } from '../repository/saver/saver.ts';
-import { decodeTree, encodeFileTree, encodeTree, folderNode, type TreeNode } from '../repository/tree.ts';
+import {
+  saveWatched,
+  SIDE_PLACES,
+  type BlobBatch,
+  type Save,
+  type SaveCounters,
+  type StreamInput,
+} from '../repository/saver/saver.ts';
+import {
+  decodeTree,
+  encodeFileTree,
+  encodeTree,
+  fileNode,
+  folderNode,
+  type TreeNode,
+} from '../repository/tree.ts';
 import type { Id } from '../repository/types.ts';
 import type { ChainFacts, StreamFacts } from '../volumes/zfs/stream-facts.ts';
 import { ContentList } from './content-list.ts';
 import { loadKept, storeMarkedAgain } from './kept-blobs.ts';
-import { STREAM_FILE, streamFolder, STREAMS_FOLDER } from './layout.ts';
+import { BLOCKS_FILE, RECORDS_FILE, streamFolder, STREAMS_FOLDER } from './layout.ts';
 import type { KeepingOptions } from './progress.ts';
 import {
   describeStream,
@@ -22,6 +36,13 @@ export interface SendThreadData {
   readonly base: ChainFacts | undefined;
 }
 
+/** What the thread tells of a stream that is whole. */
+export interface SentStream {
+  readonly facts: StreamFacts;
+  /** Bytes of the file `records`; the rest of the stream is `blocks`. */
+  readonly recordBytes: number;
+}
+
 /** What became of a send stream: a chain that is whole. */
 export interface SavedChain {
   /** The kept streams of the base, then the new one. */
@@ -31,6 +52,26 @@ export interface SavedChain {
   readonly counters: SaveCounters;
   /** Bytes of the kept streams: named again, not read. */
   readonly keptBytes: number;
+}
+
+/** The blobs of a stream's two files. */
+class StreamContent {
+  readonly records = new ContentList();
+  readonly blocks = new ContentList();
+
+  add({ places, ids }: BlobBatch): void {
+    places.forEach((place, i) => {
+      const id = ids.subarray(i * 32, i * 32 + 32);
+      if (place < SIDE_PLACES) this.blocks.set(place, id);
+      else this.records.set(place - SIDE_PLACES, id);
+    });
+  }
+
+  /** The tree of the stream's folder. */
+  encode(bytes: number, recordBytes: number): Uint8Array {
+    const records = fileNode(RECORDS_FILE, recordBytes, [...this.records].map(fromBytes));
+    return encodeFileTree(BLOCKS_FILE, bytes - recordBytes, this.blocks, [records]);
+  }
 }
 
 /**
@@ -45,8 +86,8 @@ export async function saveChain(
   options: KeepingOptions,
   watch: (save: Save) => Promise<{ readonly bytes: number }>,
 ): Promise<SavedChain> {
-  const content = new ContentList();
-  let facts: StreamFacts | undefined;
+  const content = new StreamContent();
+  let sent: SentStream | undefined;
   const save = saveWatched(
     session,
     input,
@@ -59,22 +100,19 @@ export async function saveChain(
         },
       } satisfies SendThreadData,
       onNote: (note) => {
-        facts = note as StreamFacts;
+        sent = note as SentStream;
       },
     },
-    {
-      ...options,
-      onBlobs: ({ places, ids }) =>
-        places.forEach((place, i) => content.set(place, ids.subarray(i * 32, i * 32 + 32))),
-    },
+    { ...options, onBlobs: (batch) => content.add(batch) },
   );
   const { bytes } = await watch(save);
-  const kept = facts && keptStreams(base, facts.fromGuid);
-  if (facts === undefined || kept === undefined) throw new Error('the thread ended without a word');
+  const kept = sent && keptStreams(base, sent.facts.fromGuid);
+  if (sent === undefined || kept === undefined) throw new Error('the thread ended without a word');
   if (kept >= LONGEST_CHAIN) throw tooLong(base);
   if (base !== undefined && kept > 0) await keepStreams(repository, session, base, kept, options);
+  const { facts, recordBytes } = sent;
   const name = streamFolder(kept, facts.guid);
-  const file = await session.saveTree(encodeFileTree(STREAM_FILE, bytes, content));
+  const file = await session.saveTree(content.encode(bytes, recordBytes));
   const folders = [...(base?.folders.slice(0, kept) ?? []), folderNode(name, file)];
   const streams = base?.streams.slice(0, kept) ?? [];
   return {

@@ -1,82 +1,24 @@
 import { describe, expect, test } from '@jest/globals';
-import { closeSync, openSync } from 'node:fs';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { executeForget, planForgetNamed } from '../repository/forget.ts';
 import { executePrune, planPrune } from '../repository/prune.ts';
 import { executeRepairIndex, planRepairIndex } from '../repository/repair-index.ts';
 import { Repository } from '../repository/repository.ts';
-import { MemoryStore } from '../store/memory.ts';
 import type { Store } from '../store/store.ts';
 import { ZfsDriver } from '../volumes/zfs/driver.ts';
 import { StreamEncoder } from '../volumes/zfs/testing/encoder.ts';
 import { fixture, fixtureBytes, fixtures } from '../volumes/zfs/testing/fixtures.ts';
 import { readStream } from '../volumes/zfs/testing/reading.ts';
-import { imageFile, type BackupRequest } from './backup-plan.ts';
+import { imageFile } from './backup-plan.ts';
 import type { BackupSummary } from './backup.ts';
-import { planRestore, type RestoreRequest } from './restore.ts';
-import { backUp, inFolder, newRepository, PASSWORD, reopen, restoreTo } from './testing/volumes.ts';
-import { VolumeReader } from './volume-reader.ts';
+import { planRestore } from './restore.ts';
+import { hour, newStore, read, restored, send, withRepository } from './testing/chains.ts';
+import { backUp, inFolder, PASSWORD, reopen } from './testing/volumes.ts';
 
 /** The streams of one filesystem, as `zfs send` and `zfs send -i` wrote them. */
 const CHAIN = ['fs-full', 'fs-inc1', 'fs-inc2', 'fs-inc3', 'fs-inc4'] as const;
 const isIncrement = (id: string): boolean => fixture(id).args.includes('-i ');
-
-/** Each job opens the repository anew and gives its lock back. */
-async function withRepository<T>(store: Store, job: (repository: Repository) => Promise<T>): Promise<T> {
-  const repository = await reopen(store);
-  try {
-    return await job(repository);
-  } finally {
-    await repository.close();
-  }
-}
-
-async function newStore(): Promise<MemoryStore> {
-  const store = new MemoryStore();
-  await (await newRepository(store)).close();
-  return store;
-}
-
-/** Backs a stream up in a process of its own, as it were. */
-async function send(
-  store: Store,
-  folder: string,
-  stream: Uint8Array,
-  request: Partial<BackupRequest> = {},
-): Promise<BackupSummary> {
-  const path = join(folder, 'stream');
-  await writeFile(path, stream);
-  const fd = openSync(path, 'r');
-  try {
-    return await withRepository(store, (repository) =>
-      backUp(repository, { kind: 'zfs-stream', input: { kind: 'fd', fd } }, request),
-    );
-  } finally {
-    closeSync(fd);
-  }
-}
-
-async function restored(
-  store: Store,
-  folder: string,
-  summary: BackupSummary,
-  request: Partial<RestoreRequest> = {},
-): Promise<Buffer> {
-  const path = join(folder, 'restored');
-  await withRepository(store, (repository) =>
-    restoreTo(repository, summary, path, { as: 'zfs', verify: true, ...request }),
-  );
-  const bytes = await readFile(path);
-  await rm(path);
-  return bytes;
-}
-
-async function read(store: Store, { snapshotId = '' }: BackupSummary): Promise<VolumeReader> {
-  return withRepository(store, async (repository) =>
-    VolumeReader.open(repository, snapshotId, await repository.loadSnapshot(snapshotId)),
-  );
-}
 
 async function snapshotCount(store: Store): Promise<number> {
   return withRepository(store, async (repository) => {
@@ -94,11 +36,6 @@ async function removeAndPrune(store: Store, snapshotId: string): Promise<void> {
   const pruning = await Repository.open(store, PASSWORD);
   await executePrune(pruning, await planPrune(pruning, { maxUnused: { bytes: 0 } }));
   await pruning.close();
-}
-
-/** Later than the one before: backups of one test would else have the same second. */
-function hour(i: number): Date {
-  return new Date(Date.UTC(2026, 0, 1, i));
 }
 
 function concat(ids: readonly string[]): Buffer {

@@ -139,14 +139,21 @@ describePeer('openzfs', 'datasets as chains of streams', () => {
     expect(await listing(`${home}/second`)).toBe(dataset[1]!.files);
   }, 240_000);
 
-  test('an interrupted restore goes on where it was, also over a dataset that was there', async () => {
+  test('F-57 a new full stream costs what changed; an interrupted restore goes on where it was, also over a dataset that was there', async () => {
     const source = `${home}/large`;
     await zfs.zfs('create', source);
-    await change(source, 'for i in $(seq 12); do dd if=/dev/urandom of=f$i bs=128k count=8; done', 'one');
+    await change(source, 'for i in $(seq 32); do dd if=/dev/urandom of=f$i bs=128k count=8; done', 'one');
     await change(source, 'rm f3; dd if=/dev/urandom of=f4 bs=128k count=9', 'two');
     const files = await shell(`cd /${source}; ${LISTING}`);
-    await back(`${source}@one`, 'large');
+    const first = await back(`${source}@one`, 'large');
     const backup = await back(`${source}@two`, 'large');
+    // Of a new full stream only what changed is stored, though each of its headers is another.
+    await zfs.zfs('snapshot', `${source}@three`);
+    const again = await back(`${source}@three`, 'large', { maxIncrements: 1 });
+    expect(again).toMatchObject({ read: { changes: { mechanism: 'everything' } } });
+    expect(again.readBytes).toBeGreaterThan(31 << 20);
+    expect(again.newBytes).toBeLessThan(first.newBytes / 2);
+    expect(again.storedBytes).toBeLessThan(first.storedBytes / 2);
     await zfs.zfs('create', '-o', 'mountpoint=legacy', `${home}/old`);
     for (const [target, force] of [
       [`${home}/resumed`, false],

@@ -17,7 +17,7 @@ export async function knownStream(
   if (reader?.record.format !== 'stream' || streams.length !== 1 || streams[0]?.zfs !== undefined)
     return undefined;
   try {
-    for await (const file of reader.files(0)) {
+    for await (const file of reader.files()) {
       const fingerprints = await reader.loadFingerprints(file);
       if (fingerprints === undefined) continue;
       const { content } = file;

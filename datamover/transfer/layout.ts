@@ -7,7 +7,9 @@ import type { ChangeKnowledge } from '../volumes/driver.ts';
  *
  *     /volume.json                    VolumeRecord
  *     /image/000000/data, 000001/…    block volumes: segments of 1 GiB, cut into blobs of 1 MiB on the grid
- *     /streams/0000-<guid>/send, …    send streams, in the order in which they are received, cut by content
+ *     /streams/0000-<guid>/records    send streams, in the order in which they are received: headers and small payloads, and
+ *     /streams/0000-<guid>/blocks, …  beside them the blocks, cut by content
+ *     /streams/0000-<id>/send         a stream that nobody looked into, cut by content; in old backups send streams, too
  *
  * Beside `data` and `send` lies `fingerprints` where there are some: 16 bytes for each of their blobs.
  * Each segment and each stream has a folder of its own, so that its tree is shared by every snapshot that has the same one.
@@ -20,6 +22,8 @@ export const IMAGE_FOLDER = 'image';
 export const STREAMS_FOLDER = 'streams';
 export const SEGMENT_FILE = 'data';
 export const STREAM_FILE = 'send';
+export const RECORDS_FILE = 'records';
+export const BLOCKS_FILE = 'blocks';
 export const FINGERPRINTS_FILE = 'fingerprints';
 
 export type VolumeFormat = 'image' | 'stream';
@@ -74,7 +78,7 @@ export interface VolumeRecord {
   };
 }
 
-/** One file of the `streams` folder. */
+/** One folder of `streams`. */
 export interface StreamRecord {
   readonly folder: string;
   readonly bytes: number;

@@ -3,15 +3,17 @@ import { loadReads } from '../repository/loader/loader.ts';
 import type { PackRead } from '../repository/loader/read-plan.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { Id } from '../repository/types.ts';
-import type { TargetPlan, TargetWishes, VolumeDriver } from '../volumes/driver.ts';
+import type { TargetPlan, TargetWishes, VolumeDriver, VolumeTarget } from '../volumes/driver.ts';
 import { FileDriver } from '../volumes/file/driver.ts';
 import { PipeTarget } from '../volumes/file/pipe.ts';
 import { FullDiff } from '../volumes/rbd/full-diff.ts';
+import { chainBytes, restoreChain } from './chain-restore.ts';
 import type { VolumeFormat, VolumeName, VolumeRecord } from './layout.ts';
 import { packSource } from './pack-source.ts';
 import type { TransferOptions } from './progress.ts';
 import { orderedReads, piecesInOrder } from './restore-reads.ts';
 import { Tally, type RestoreSummary } from './restore-tally.ts';
+import { isChain } from './stream-chain.ts';
 import { checkForm, chooseStream } from './stream-choice.ts';
 import { executeStreamRestore, planStreamRestore, type StreamRestorePlan } from './stream-restore.ts';
 import { loadOptions, restoreToVolume } from './volume-restore.ts';
@@ -175,15 +177,31 @@ export async function executeRestore(
       await restoreToPipe(repository, volume, plan.stream, plan.target, tally, options);
     else if (plan.target.kind === 'streams') await executeStreamRestore(plan.target, tally, options);
     else {
-      const content = { bytes: plan.totalBytes, files: () => volume.files(plan.stream) };
       const { driver, plan: chosen } = plan.target;
       const target = await driver.openTarget(chosen, options.signal);
-      await restoreToVolume(repository, content, chosen.location, target, plan, tally, options);
+      await restoreToTarget(repository, volume, plan, chosen.location, target, tally, options);
     }
   } finally {
     tally.stop();
   }
   return tally.summary(plan.verify);
+}
+
+async function restoreToTarget(
+  repository: Repository,
+  volume: VolumeReader,
+  plan: RestorePlan,
+  place: string,
+  target: VolumeTarget,
+  tally: Tally,
+  options: TransferOptions,
+): Promise<void> {
+  if (!isChain(volume.record)) {
+    const content = { bytes: plan.totalBytes, files: () => volume.files() };
+    await restoreToVolume(repository, content, place, target, plan, tally, options);
+    return;
+  }
+  await restoreChain(repository, volume, plan.stream, place, target, plan.verify, tally, options);
 }
 
 async function restoreToPipe(
@@ -196,9 +214,16 @@ async function restoreToPipe(
 ): Promise<void> {
   const pipe = new PipeTarget(fd);
   const write = (bytes: Uint8Array): Promise<void> => pipe.write(bytes, options.signal);
+  if (isChain(volume.record)) {
+    for await (const chunk of chainBytes(repository, volume, stream, options)) {
+      await write(chunk);
+      tally.wrote(chunk.length);
+    }
+    return;
+  }
   const diff = as === 'rbd-diff' ? new FullDiff(volume.record.bytes, write) : undefined;
   const reads = async function* (): AsyncGenerator<PackRead> {
-    for await (const file of volume.files(stream)) yield* orderedReads(repository, file);
+    for await (const file of volume.files()) yield* orderedReads(repository, file);
   };
   await loadReads(packSource(repository), reads(), {
     ...loadOptions(options),

@@ -2,25 +2,35 @@ import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { Control } from '../repository/saver/control.ts';
 import type { Arena } from '../repository/saver/arena.ts';
 import type { ReaderMessage, ReaderStart } from '../repository/saver/messages.ts';
+import { SideFile } from '../repository/saver/side-file.ts';
 import { SlabCutter } from '../repository/saver/slab-cutter.ts';
 import { readInput, type ByteSink } from '../repository/saver/stream-input.ts';
-import { SendStream } from '../volumes/zfs/send-stream.ts';
-import { StreamIdentity, type StreamFacts } from '../volumes/zfs/stream-facts.ts';
-import type { SendThreadData } from './chain-backup.ts';
+import { partOf } from '../volumes/zfs/payload-rule.ts';
+import type { SendRecord } from '../volumes/zfs/record.ts';
+import { SendStream, type SendStreamHandler } from '../volumes/zfs/send-stream.ts';
+import { StreamIdentity } from '../volumes/zfs/stream-facts.ts';
+import type { SendThreadData, SentStream } from './chain-backup.ts';
 import { asSentence } from './thread-failure.ts';
 
-/** Reads a send stream's records where its bytes lie before they are cut, so that every byte is looked at but none is copied. */
-class SendFeed implements ByteSink {
+/**
+ * Reads a send stream's records where its bytes lie before they are cut. Headers and small payloads are copied out to the file
+ * beside; blocks move up where those were, so that what is cut are blocks alone (docs/format.md, F-56).
+ */
+class SendFeed implements ByteSink, SendStreamHandler {
   readonly #cutter: SlabCutter;
+  readonly #records: SideFile;
   readonly #identity: StreamIdentity;
   readonly #stream: SendStream;
-  #space: Buffer | undefined;
+  #space: Buffer = Buffer.alloc(0);
+  /** Bytes of blocks at the beginning of the space. */
+  #blocks = 0;
 
-  constructor(cutter: SlabCutter, arena: Arena, { base }: SendThreadData) {
+  constructor(cutter: SlabCutter, records: SideFile, arena: Arena, { base }: SendThreadData) {
     this.#cutter = cutter;
+    this.#records = records;
     this.#identity = new StreamIdentity(base);
     this.#stream = new SendStream(
-      this.#identity,
+      this,
       { memory: arena.memory, scratch: arena.input },
       // Kept as it is, a stream need not be understood, only told apart.
       'pass',
@@ -28,19 +38,39 @@ class SendFeed implements ByteSink {
   }
 
   space(): Buffer | undefined {
-    this.#space = this.#cutter.space();
-    return this.#space;
+    const space = this.#cutter.space();
+    this.#space = space ?? this.#space;
+    return space;
   }
 
   filled(count: number): void {
-    if (this.#space !== undefined) this.#stream.push(this.#space.subarray(0, count));
-    this.#cutter.filled(count);
+    this.#blocks = 0;
+    this.#stream.push(this.#space.subarray(0, count));
+    this.#cutter.filled(this.#blocks);
   }
 
-  end(): StreamFacts | undefined {
+  record(record: SendRecord): void {
+    this.#identity.record(record);
+    this.#records.add(this.#stream.header());
+  }
+
+  payload(record: SendRecord, bytes: Uint8Array): void {
+    if (partOf(record) === 'records') {
+      this.#records.add(bytes);
+      return;
+    }
+    const from = bytes.byteOffset - this.#space.byteOffset;
+    // Never over what has not been read yet: blocks are a part of the bytes up to here.
+    if (from > this.#blocks) this.#space.copyWithin(this.#blocks, from, from + bytes.length);
+    this.#blocks += bytes.length;
+  }
+
+  end(): SentStream | undefined {
     this.#stream.end();
+    this.#records.end();
     this.#cutter.end();
-    return this.#identity.facts;
+    const { facts } = this.#identity;
+    return facts && { facts, recordBytes: this.#records.bytes };
   }
 }
 
@@ -52,11 +82,16 @@ async function main(
   const control = new Control(handle);
   try {
     const cutter = new SlabCutter(arena, control, cut);
-    const feed = new SendFeed(cutter, arena, data as SendThreadData);
+    const records = new SideFile(arena, control);
+    const feed = new SendFeed(cutter, records, arena, data as SendThreadData);
     await readInput(input, feed, control, (pid) => send({ kind: 'producer', pid }));
     if (control.stopped) return;
     send({ kind: 'note', note: feed.end() });
-    send({ kind: 'end', bytes: cutter.bytes, blobs: cutter.blobs });
+    send({
+      kind: 'end',
+      bytes: cutter.bytes + records.bytes,
+      blobs: cutter.blobs + records.blobs,
+    });
   } catch (error) {
     if (control.stopped) return;
     control.stop();

@@ -1,32 +1,94 @@
-import { loadReads } from '../repository/loader/loader.ts';
-import type { PackRead } from '../repository/loader/read-plan.ts';
+import { DatamoverError } from '../errors.ts';
+import { cancelled, loadReads } from '../repository/loader/loader.ts';
 import type { Repository } from '../repository/repository.ts';
+import type { Id } from '../repository/types.ts';
+import { Refusal } from '../volumes/refusal.ts';
+import { joinedStream } from '../volumes/zfs/joined-stream.ts';
 import { packSource } from './pack-source.ts';
 import type { TransferOptions } from './progress.ts';
 import { orderedReads, piecesInOrder } from './restore-reads.ts';
-import type { VolumeReader } from './volume-reader.ts';
+import type { ContentFile, StreamFiles, VolumeReader } from './volume-reader.ts';
 import { loadOptions } from './volume-restore.ts';
 
-/** A stream's bytes from its beginning. Who stops reading stops the loading. */
+/** Blobs of records on their way: each brings a hundred times its size of blocks along, or little is to be loaded beside them. */
+const RECORDS_AHEAD = 3;
+
+/** A stream's bytes from its beginning; the chunks are the reader's. Who stops reading stops the loading. */
 export async function* streamBytes(
   repository: Repository,
   volume: VolumeReader,
   stream: number,
   options: TransferOptions,
 ): AsyncGenerator<Uint8Array> {
+  const files = await volume.stream(stream);
+  if (files.kind === 'apart') yield* joined(repository, files, options);
+  // Copied: the memory is the loader's, and the reader may keep it for longer.
+  else for await (const chunk of fileBytes(repository, files.send, options)) yield Buffer.from(chunk);
+}
+
+async function* joined(
+  repository: Repository,
+  { records, blocks }: Extract<StreamFiles, { kind: 'apart' }>,
+  options: TransferOptions,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* joinedStream(
+      blobsOf(repository, records.content, options.signal),
+      fileBytes(repository, blocks, options),
+    );
+  } catch (error) {
+    // Who is stopped while it loads records says nothing that anybody could use.
+    if (options.signal?.aborted === true && !(error instanceof DatamoverError)) throw cancelled();
+    if (!(error instanceof Refusal)) throw error;
+    throw new DatamoverError({
+      operation: 'put together',
+      subject: records.path,
+      cause: error,
+      hint: 'run check; another backup of the volume may be whole',
+      kind: 'incomplete',
+    });
+  }
+}
+
+/** Blobs one after the other, the next ones on their way. */
+async function* blobsOf(
+  repository: Repository,
+  ids: readonly Id[],
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  const ahead: Promise<Uint8Array>[] = [];
+  try {
+    for (let next = 0; next < ids.length || ahead.length > 0;) {
+      for (; next < ids.length && ahead.length < RECORDS_AHEAD; next++) {
+        const loading = repository.loadBlob('data', ids[next] ?? '', signal);
+        // Told when its turn comes.
+        loading.catch(() => undefined);
+        ahead.push(loading);
+      }
+      const blob = await ahead.shift();
+      if (blob !== undefined) yield blob;
+    }
+  } finally {
+    await Promise.allSettled(ahead);
+  }
+}
+
+/** A file's bytes in order. A chunk may only be read until the next is asked for. */
+async function* fileBytes(
+  repository: Repository,
+  file: ContentFile,
+  options: TransferOptions,
+): AsyncGenerator<Uint8Array> {
+  if (file.bytes === 0) return;
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
   const chunks = new Handover();
-  const reads = async function* (): AsyncGenerator<PackRead> {
-    for await (const file of volume.files(stream)) yield* orderedReads(repository, file);
-  };
-  const loading = loadReads(packSource(repository), reads(), {
+  const loading = loadReads(packSource(repository), orderedReads(repository, file), {
     ...loadOptions({ ...options, signal }),
     ordered: true,
     deliver: async (packRead, plain) => {
       for (const { from, to, times } of piecesInOrder(packRead)) {
-        // Copied: the reader may keep it for longer than this memory is ours.
-        for (let i = 0; i < times; i++) await chunks.give(Buffer.from(plain.subarray(from, to)));
+        for (let i = 0; i < times; i++) await chunks.give(plain.subarray(from, to));
       }
     },
   }).then(
@@ -34,11 +96,7 @@ export async function* streamBytes(
     (error: unknown) => chunks.end({ error }),
   );
   try {
-    for (;;) {
-      const chunk = await chunks.take();
-      if (chunk === undefined) return;
-      yield chunk;
-    }
+    for (let chunk = await chunks.take(); chunk !== undefined; chunk = await chunks.take()) yield chunk;
   } finally {
     stop.abort();
     chunks.abandon();
@@ -49,18 +107,19 @@ export async function* streamBytes(
 /** Passes chunks from one side to the other, one at a time. */
 class Handover {
   #chunk: Uint8Array | undefined;
+  #taken = false;
   #end: { readonly failure: { readonly error: unknown } | undefined } | undefined;
   #abandoned = false;
   #wakeTaker: (() => void) | undefined;
   #wakeGiver: (() => void) | undefined;
 
-  /** Resolves when the chunk was taken. */
+  /** Resolves when the chunk was taken and used: its memory is the giver's again. */
   async give(chunk: Uint8Array): Promise<void> {
     if (this.#abandoned) return;
     this.#chunk = chunk;
-    const taken = new Promise<void>((resolve) => (this.#wakeGiver = resolve));
+    const used = new Promise<void>((resolve) => (this.#wakeGiver = resolve));
     this.#wakeTaker?.();
-    await taken;
+    await used;
   }
 
   end(failure: { readonly error: unknown } | undefined): void {
@@ -68,17 +127,20 @@ class Handover {
     this.#wakeTaker?.();
   }
 
-  /** Undefined at the end. */
+  /** Gives the chunk before back. Undefined at the end. */
   async take(): Promise<Uint8Array | undefined> {
+    if (this.#taken) {
+      this.#taken = false;
+      this.#chunk = undefined;
+      this.#wakeGiver?.();
+    }
     while (this.#chunk === undefined) {
       if (this.#end?.failure !== undefined) throw this.#end.failure.error;
       if (this.#end !== undefined) return undefined;
       await new Promise<void>((resolve) => (this.#wakeTaker = resolve));
     }
-    const chunk = this.#chunk;
-    this.#chunk = undefined;
-    this.#wakeGiver?.();
-    return chunk;
+    this.#taken = true;
+    return this.#chunk;
   }
 
   abandon(): void {

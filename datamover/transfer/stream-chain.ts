@@ -31,8 +31,8 @@ const DEFAULT_INCREMENTS = 30;
 
 /**
  * Why a chain is not to grow any more: then the newest snapshot is sent in full, and each earlier backup keeps the chain that
- * it has. All of the full stream is stored: each record carries the checksum of everything before it (drr_checksum), so two
- * streams share no blobs. Undefined while the base's chain may grow, and where there is none.
+ * it has. All of the full stream is read, but blocks that an earlier stream had are not stored again (docs/adr/0015). Undefined
+ * while the base's chain may grow, and where there is none.
  */
 export async function grownChain(
   repository: Repository,
@@ -76,6 +76,11 @@ export function chainOf(record: VolumeRecord): readonly ChainStream[] | undefine
     });
   }
   return chain;
+}
+
+/** Whether a volume lies as streams whose records were read, or as files that are its bytes. */
+export function isChain({ format, streams = [] }: VolumeRecord): boolean {
+  return format === 'stream' && streams.some(({ zfs }) => zfs !== undefined);
 }
 
 /** How many streams of the base a stream builds on: all up to its `fromGuid`, none for a full one; undefined where it does not fit. */

@@ -5,9 +5,11 @@ import type { Snapshot } from '../repository/snapshot.ts';
 import { decodeTree, type TreeNode } from '../repository/tree.ts';
 import type { Id } from '../repository/types.ts';
 import {
+  BLOCKS_FILE,
   decodeVolumeRecord,
   FINGERPRINTS_FILE,
   IMAGE_FOLDER,
+  RECORDS_FILE,
   SEGMENT_BYTES,
   SEGMENT_FILE,
   segmentName,
@@ -28,6 +30,11 @@ export interface ContentFile {
   /** Blobs of the file that has its blobs' fingerprints; none where there is no such file. */
   readonly fingerprints: readonly Id[];
 }
+
+/** A stream of a chain: in two files, or in one, as older versions wrote it. Positions are within each file. */
+export type StreamFiles =
+  | { readonly kind: 'apart'; readonly records: ContentFile; readonly blocks: ContentFile }
+  | { readonly kind: 'whole'; readonly send: ContentFile };
 
 /** Reads a volume's layout from a snapshot, segment by segment. */
 export class VolumeReader {
@@ -77,12 +84,8 @@ export class VolumeReader {
     return new VolumeReader(repository, id, root, decodeVolumeRecord(Buffer.concat(parts), id), signal);
   }
 
-  /** The volume's files in order; each tree is loaded when it is its turn. `stream`: that one alone, from position 0. */
-  async *files(stream?: number): AsyncGenerator<ContentFile> {
-    if (stream !== undefined) {
-      yield await this.#streamFile(stream);
-      return;
-    }
+  /** The files in order of an image, or of streams that nobody looked into; each tree is loaded when it is its turn. */
+  async *files(): AsyncGenerator<ContentFile> {
     const image = this.record.format === 'image';
     const folders = await this.#folder(this.#root, image ? IMAGE_FOLDER : STREAMS_FOLDER);
     let position = 0;
@@ -113,34 +116,42 @@ export class VolumeReader {
     return loaded.length === content.length * FINGERPRINT_BYTES && loaded.length > 0 ? loaded : undefined;
   }
 
+  /** A stream of a chain by its number. */
+  async stream(number: number): Promise<StreamFiles> {
+    const folder = (await this.streamFolders())[number];
+    const nodes = folder && (await this.#load(folder));
+    const files = nodes && this.#streamFiles(folder, nodes);
+    if (files === undefined || bytesOf(files) !== this.record.streams?.[number]?.bytes) {
+      throw this.#damaged(`its stream ${number} is not what ${VOLUME_FILE} says`);
+    }
+    return files;
+  }
+
+  #streamFiles(folder: TreeNode, nodes: readonly TreeNode[]): StreamFiles {
+    const file = (name: string, node: TreeNode | undefined): ContentFile =>
+      contentFile(`${STREAMS_FOLDER}/${folder.name}/${name}`, 0, node);
+    const send = findFile(nodes, STREAM_FILE);
+    if (send !== undefined) return { kind: 'whole', send: file(STREAM_FILE, send) };
+    const records = findFile(nodes, RECORDS_FILE);
+    if (records === undefined)
+      throw this.#damaged(`folder ${folder.name} has neither a file ${RECORDS_FILE} nor ${STREAM_FILE}`);
+    const blocks = file(BLOCKS_FILE, findFile(nodes, BLOCKS_FILE));
+    return { kind: 'apart', records: file(RECORDS_FILE, records), blocks };
+  }
+
   async #file(folder: TreeNode, position: number): Promise<ContentFile> {
     const image = this.record.format === 'image';
     const name = image ? SEGMENT_FILE : STREAM_FILE;
     const nodes = await this.#load(folder);
-    const find = (wanted: string): TreeNode | undefined =>
-      nodes.find((node) => node.name === wanted && node.type === 'file');
-    const file = find(name);
-    if (file === undefined) throw this.#damaged(`folder ${folder.name} has no file ${name}`);
-    const bytes = file.size ?? 0;
+    const node = findFile(nodes, name);
+    if (node === undefined) throw this.#damaged(`folder ${folder.name} has no file ${name}`);
+    const path = `${image ? IMAGE_FOLDER : STREAMS_FOLDER}/${folder.name}/${name}`;
+    const file = contentFile(path, position, node, findFile(nodes, FINGERPRINTS_FILE));
+    const { bytes } = file;
     // Told before anything is written beyond the end, or in the wrong place.
     const rest = this.record.bytes - position;
     if (bytes > rest || (image && bytes !== Math.min(SEGMENT_BYTES, rest))) {
       throw this.#damaged(`${folder.name} has ${bytes} bytes, ${VOLUME_FILE} leaves ${rest} for it`);
-    }
-    return {
-      path: `${image ? IMAGE_FOLDER : STREAMS_FOLDER}/${folder.name}/${name}`,
-      position,
-      bytes,
-      content: file.content ?? [],
-      fingerprints: find(FINGERPRINTS_FILE)?.content ?? [],
-    };
-  }
-
-  async #streamFile(number: number): Promise<ContentFile> {
-    const folder = (await this.streamFolders())[number];
-    const file = folder && (await this.#file(folder, 0));
-    if (file === undefined || file.bytes !== this.record.streams?.[number]?.bytes) {
-      throw this.#damaged(`its stream ${number} is not what ${VOLUME_FILE} says`);
     }
     return file;
   }
@@ -149,7 +160,12 @@ export class VolumeReader {
   async streamFolders(): Promise<readonly TreeNode[]> {
     const folders = await this.#folder(this.#root, STREAMS_FOLDER);
     const recorded = this.record.streams ?? [];
-    if (folders.length !== recorded.length || recorded.some(({ folder }, i) => folders[i]?.name !== folder)) {
+    const bytes = recorded.reduce((sum, stream) => sum + stream.bytes, 0);
+    if (
+      folders.length !== recorded.length ||
+      recorded.some(({ folder }, i) => folders[i]?.name !== folder) ||
+      bytes !== this.record.bytes
+    ) {
       throw this.#damaged(`its folder ${STREAMS_FOLDER} is not what ${VOLUME_FILE} says`);
     }
     return folders;
@@ -179,4 +195,23 @@ export class VolumeReader {
       kind: 'incomplete',
     });
   }
+}
+
+function findFile(nodes: readonly TreeNode[], name: string): TreeNode | undefined {
+  return nodes.find((node) => node.name === name && node.type === 'file');
+}
+
+/** A file that is not there is one of no bytes. */
+function contentFile(
+  path: string,
+  position: number,
+  node: TreeNode | undefined,
+  fingerprints?: TreeNode,
+): ContentFile {
+  const { size = 0, content = [] } = node ?? {};
+  return { path, position, bytes: size, content, fingerprints: fingerprints?.content ?? [] };
+}
+
+function bytesOf(files: StreamFiles): number {
+  return files.kind === 'whole' ? files.send.bytes : files.records.bytes + files.blocks.bytes;
 }

@@ -1,15 +1,14 @@
-import { hash } from 'node:crypto';
-import { DatamoverError } from '../errors.ts';
-import { toBytes } from '../repository/id.ts';
 import { loadReads } from '../repository/loader/loader.ts';
 import { plainLength, type PackRead } from '../repository/loader/read-plan.ts';
 import type { Repository } from '../repository/repository.ts';
 import { CELL_BYTES } from '../repository/saver/saver.ts';
 import type { Id } from '../repository/types.ts';
 import type { VolumeTarget } from '../volumes/driver.ts';
+import type { ChunkReader } from './chunk-reader.ts';
 import { zeroBlobId } from './image-tree.ts';
 import { packSource } from './pack-source.ts';
 import type { TransferOptions } from './progress.ts';
+import { compareBlobs, fillTarget } from './read-back.ts';
 import { ascendingReads, scatteredReads } from './restore-reads.ts';
 import type { Tally } from './restore-tally.ts';
 import type { ContentFile } from './volume-reader.ts';
@@ -23,7 +22,7 @@ export interface WriteOptions {
   readonly verify: boolean;
 }
 
-/** What is restored: a volume, or one stream of a chain. */
+/** What is restored: an image, or a stream that nobody looked into. */
 export interface RestoredContent {
   readonly bytes: number;
   files(): AsyncIterable<ContentFile>;
@@ -39,17 +38,17 @@ export async function restoreToVolume(
   tally: Tally,
   options: TransferOptions,
 ): Promise<void> {
-  try {
-    const skipZeros = sparse && target.startsAsZeros;
-    const write = target.order === 'ascending' ? writeInOrder : writeScattered;
-    await write(repository, volume, target, skipZeros, tally, options);
-    await target.finish();
-    if (verify) await readBack(repository, volume, place, target, tally, options.signal);
-    await target.close();
-  } catch (error) {
-    await target.discard();
-    throw error;
-  }
+  const skipZeros = sparse && target.startsAsZeros;
+  const write = target.order === 'ascending' ? writeInOrder : writeScattered;
+  await fillTarget(target, {
+    write: () => write(repository, volume, target, skipZeros, tally, options),
+    ...(verify && {
+      compare: async (content: ChunkReader) => {
+        for await (const file of volume.files()) await compareBlobs(repository, file, content, place, tally);
+      },
+    }),
+    ...(options.signal && { signal: options.signal }),
+  });
 }
 
 /** Every pack once: whatever of it belongs anywhere in the volume is written. */
@@ -137,89 +136,6 @@ function piecesByPosition(packRead: PackRead): { position: number; from: number;
     at = end;
   }
   return pieces;
-}
-
-/** Compares what the target has with the SHA-256 of every blob. A larger target may have anything behind the volume's end. */
-async function readBack(
-  repository: Repository,
-  volume: RestoredContent,
-  place: string,
-  target: VolumeTarget,
-  tally: Tally,
-  signal?: AbortSignal,
-): Promise<void> {
-  const content = new ChunkReader(target.readBack(signal));
-  try {
-    for await (const file of volume.files()) {
-      for (const { id, position, length } of blobsOf(repository, file)) {
-        const bytes = await content.read(length);
-        if (bytes?.length === length && hash('sha256', bytes, 'hex') === id) {
-          tally.verified(length);
-          continue;
-        }
-        throw new DatamoverError({
-          operation: 'verify',
-          subject: place,
-          cause: `bytes ${position} to ${position + length} read back differ from what was written`,
-          hint: 'the target loses data: check its disk',
-          kind: 'incomplete',
-        });
-      }
-    }
-  } finally {
-    await content.end();
-  }
-}
-
-function* blobsOf(
-  repository: Repository,
-  file: ContentFile,
-): Generator<{ id: Id; position: number; length: number }> {
-  let position = file.position;
-  for (const id of file.content) {
-    const location = repository.index.lookup('data', toBytes(id));
-    const length = location ? plainLength(location) : 0;
-    yield { id, position, length };
-    position += length;
-  }
-}
-
-/** Takes pieces of the length that is asked for from chunks of any. */
-class ChunkReader {
-  readonly #chunks: AsyncIterator<Uint8Array>;
-  #chunk: Uint8Array = new Uint8Array();
-  #buffer = Buffer.alloc(CELL_BYTES);
-
-  constructor(chunks: AsyncIterable<Uint8Array>) {
-    this.#chunks = chunks[Symbol.asyncIterator]();
-  }
-
-  /** Valid until the next read; undefined where the chunks end before. */
-  async read(length: number): Promise<Uint8Array | undefined> {
-    if (this.#chunk.length >= length) return this.#take(length);
-    if (this.#buffer.length < length) this.#buffer = Buffer.alloc(length);
-    for (let done = 0; done < length;) {
-      if (this.#chunk.length === 0) {
-        const next = await this.#chunks.next();
-        if (next.done === true) return undefined;
-        this.#chunk = next.value;
-      }
-      const piece = this.#take(Math.min(length - done, this.#chunk.length));
-      this.#buffer.set(piece, done);
-      done += piece.length;
-    }
-    return this.#buffer.subarray(0, length);
-  }
-
-  async end(): Promise<void> {
-    await this.#chunks.return?.();
-  }
-
-  #take(length: number): Uint8Array {
-    const piece = this.#chunk.subarray(0, length);
-    this.#chunk = this.#chunk.subarray(length);
-    return piece;
-  }
 }
 
 export function loadOptions(options: TransferOptions): Pick<TransferOptions, 'signal' | 'workers'> {

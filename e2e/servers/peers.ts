@@ -12,6 +12,7 @@ export type PeerName =
   | 'mke2fs'
   | 'openssl'
   | 'kernel'
+  | 'python3'
   | 'etcd'
   | 'kube-apiserver'
   | 'kube-controller-manager'

@@ -28,6 +28,7 @@ const INSTALLERS: Record<PeerName, () => Promise<Installed>> = {
     file: '/usr/bin/openssl',
     version: await installPackages(['openssl', 'ca-certificates']),
   }),
+  python3: async () => ({ file: '/usr/bin/python3', version: await installPackages(['python3']) }),
   kernel: probeKernel,
   'restic-debian': installDebianRestic,
   'restic-current': installCurrentRestic,

@@ -244,6 +244,6 @@ function tooLong({ pack, blobs, plainBytes }: PackRead): DatamoverError {
   });
 }
 
-function cancelled(): DatamoverError {
+export function cancelled(): DatamoverError {
   return new DatamoverError({ operation: 'restore', cause: 'stopped on request', kind: 'cancelled' });
 }

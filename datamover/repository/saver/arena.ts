@@ -22,6 +22,10 @@ const INPUT_BYTES = {
   watched: 128 << 10,
   fed: CELL_BYTES + (128 << 10),
 } as const;
+/** Slabs of CELL_BYTES each for a file beside a watched stream: one is filled while another is stored. */
+const SIDE_SLABS = { cells: 0, grid: 0, content: 0, watched: 2, fed: 0 } as const;
+/** Places of that file's blobs begin here; those of the stream are below. */
+export const SIDE_PLACES = 2 ** 31;
 /** Room behind a pack for its encrypted header, 41 bytes a blob. A pack of very small blobs is closed when it is used up. */
 export const HEADER_ROOM = 1 << 20;
 
@@ -34,6 +38,8 @@ export interface Arena {
   /** Input of a stream: addresses of slabs that the reader fills one after the other; empty for cells. */
   readonly slabs: readonly number[];
   readonly slabBytes: number;
+  /** Slabs for the file beside a watched stream; empty for all others. */
+  readonly side: readonly number[];
   /** A feeding or watching thread's own, of INPUT_BYTES; 0 where there is none. */
   readonly input: number;
   readonly inputBytes: number;
@@ -68,6 +74,7 @@ export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
   const packBytes = PACK_BYTES + longestBlob + HEADER_ROOM;
   const cells = take(input === 'cells' ? workers * CELLS_AT_ONCE : 0, CELL_BYTES);
   const slabs = take(input === 'cells' ? 0 : SLABS[input], slabBytes);
+  const side = take(SIDE_SLABS[input], CELL_BYTES);
   const packs = take(packSlots, packBytes);
   const inputBytes = INPUT_BYTES[input];
   const [inputAt = 0] = take(inputBytes > 0 ? 1 : 0, inputBytes);
@@ -77,6 +84,7 @@ export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
     inputBytes,
     slabs,
     slabBytes,
+    side,
     cells,
     packs,
     packBytes,

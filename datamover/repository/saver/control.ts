@@ -133,7 +133,7 @@ export class Control {
         address: (words[at] ?? 0) >>> 0,
         length: words[at + 1] ?? 0,
         slab: words[at + 2] ?? 0,
-        sequence: words[at + 3] ?? 0,
+        sequence: (words[at + 3] ?? 0) >>> 0,
         known: words[at + 4] ?? -1,
       };
       if (Atomics.compareExchange(words, Word.head, head, head + 1) === head) return blob;

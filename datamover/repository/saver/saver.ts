@@ -21,7 +21,7 @@ import type {
 import type { FinishedPack } from './pack-slot.ts';
 import { ThreadGroup } from './threads.ts';
 
-export { CELL_BYTES, MAX_CHUNK } from './arena.ts';
+export { CELL_BYTES, MAX_CHUNK, SIDE_PLACES } from './arena.ts';
 export { KnownCells, type KnownSpan } from './known-cells.ts';
 export { KnownChunks, type KnownChunk } from './known-chunks.ts';
 export type { BlobBatch, StreamInput } from './messages.ts';
@@ -117,7 +117,10 @@ export function saveStream(
   return job.run(job.startReader(input, { kind: 'content', polynomial, ...start }));
 }
 
-/** A thread of the caller's that reads a stream before it is cut by its content, and may refuse it: see ReaderStart. */
+/**
+ * A thread of the caller's that reads a stream before it is cut by its content: it may refuse it, and put parts of it into a file
+ * beside it (SideFile). See ReaderStart.
+ */
 export interface StreamWatch {
   readonly script: URL;
   /** For the thread, as ReaderStart.data. */

@@ -8,6 +8,7 @@ import { newMasterKey } from '../../repository/key-file.ts';
 import { addKey } from '../../repository/keys.ts';
 import { Repository, type OpenOptions } from '../../repository/repository.ts';
 import type { Store } from '../../store/store.ts';
+import { joinedStream } from '../../volumes/zfs/joined-stream.ts';
 import { imageFile, planBackup, type BackupRequest } from '../backup-plan.ts';
 import { executeBackup, type BackupSummary } from '../backup.ts';
 import type { TransferOptions } from '../progress.ts';
@@ -18,7 +19,8 @@ import {
   type RestoreRequest,
   type RestoreSummary,
 } from '../restore.ts';
-import { VolumeReader } from '../volume-reader.ts';
+import { isChain } from '../stream-chain.ts';
+import { VolumeReader, type ContentFile } from '../volume-reader.ts';
 
 export const PASSWORD = 'a password of the tests';
 export const VOLUME = { namespace: 'shop', name: 'database' };
@@ -116,11 +118,23 @@ export async function restoreTo(
   return executeRestore(repository, plan, options);
 }
 
-/** All blobs of a backup in order, as any reader of restic's format would put them together: cheaper than a restore. */
+/** The bytes of a backup, as any reader of restic's format would put them together: cheaper than a restore. */
 export async function readBackup(repository: Repository, id: string): Promise<Buffer> {
   const volume = await VolumeReader.open(repository, id, await repository.loadSnapshot(id));
-  const blobs: Uint8Array[] = [];
-  for await (const { content } of volume.files())
-    for (const blob of content) blobs.push(await repository.loadBlob('data', blob));
-  return Buffer.concat(blobs);
+  const parts: Uint8Array[] = [];
+  async function* blobsOf({ content }: ContentFile): AsyncGenerator<Uint8Array> {
+    for (const blob of content) yield await repository.loadBlob('data', blob);
+  }
+  const streams = isChain(volume.record) ? (volume.record.streams ?? []) : [];
+  for (const number of streams.keys()) {
+    const files = await volume.stream(number);
+    const bytes =
+      files.kind === 'whole'
+        ? blobsOf(files.send)
+        : joinedStream(blobsOf(files.records), blobsOf(files.blocks));
+    for await (const part of bytes) parts.push(part);
+  }
+  if (parts.length > 0) return Buffer.concat(parts);
+  for await (const file of volume.files()) for await (const blob of blobsOf(file)) parts.push(blob);
+  return Buffer.concat(parts);
 }
