@@ -2,7 +2,8 @@
  * `run.ts [options]`: speed and memory beside restic, job by job in alternating rounds. See --help and docs/performance.md. A
  * missed goal is reported and is no failure: a busy machine is none of the program's faults.
  */
-import { rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { scratchDirectory, sweep } from '../e2e/servers/scratch.ts';
 import { Bench } from './bench.ts';
 import { benchIndex } from './big-index.ts';
@@ -20,7 +21,10 @@ import { benchSparse } from './sparse.ts';
 async function main(settings: Settings): Promise<void> {
   sweep();
   const loadBefore = load();
-  const scratch = await scratchDirectory('bench');
+  const scratch =
+    settings.scratch === undefined
+      ? await scratchDirectory('bench')
+      : await mkdtemp(join(settings.scratch, 'bench-'));
   const bench = new Bench(settings, scratch);
   let text = '';
   try {

@@ -9,6 +9,8 @@ export interface Settings {
   /** Blobs of the big index. */
   readonly blobs: number;
   readonly json: string | undefined;
+  /** A folder for volumes and repositories that are too large for memory. */
+  readonly scratch: string | undefined;
   /** A document to put the tables into. */
   readonly document: string | undefined;
 }
@@ -20,6 +22,7 @@ const HELP = `Usage: npm run bench -- [options]
   --only CASE      only cases whose name begins so: first, unchanged, restore, minio, tls, requests, parser, full, changed,
                    sparse, index (may be repeated)
   --blobs N        blobs of the big index (default 10000000)
+  --scratch DIR    keeps volumes and repositories there, not in memory: for those that are too large for it
   --quick          256M, one round, a million blobs: shows that everything works, proves little
   --json FILE      writes every sample as JSON
   --document FILE  puts the tables between the markers of a document, such as docs/performance.md
@@ -35,6 +38,7 @@ export function readSettings(args: readonly string[]): Settings | undefined {
       blobs: { type: 'string' },
       only: { type: 'string', multiple: true },
       quick: { type: 'boolean' },
+      scratch: { type: 'string' },
       json: { type: 'string' },
       document: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
@@ -50,6 +54,7 @@ export function readSettings(args: readonly string[]): Settings | undefined {
     rounds: parseNumber('--rounds', values.rounds ?? (quick ? '1' : '3')),
     only: values.only ?? [],
     blobs: parseNumber('--blobs', values.blobs ?? (quick ? '1000000' : '10000000')),
+    scratch: values.scratch,
     json: values.json,
     document: values.document,
   };
