@@ -4,7 +4,7 @@ import { startOpenZfs, type OpenZfs } from '../../e2e/servers/openzfs.ts';
 import type { BackupRecord } from './storage.suite.ts';
 import { Workbench } from './testing/command.ts';
 import { inDataset, LISTING } from './testing/datasets.ts';
-import { ended, signalWhenSaid } from './testing/processes.ts';
+import { ended, programOf, signalWhenSaid } from './testing/processes.ts';
 
 const PATIENCE = 600_000;
 const FILES = `mkdir -p a/b; for i in $(seq 12); do head -c $((i * 9000)) /dev/urandom > a/f$i; done
@@ -93,6 +93,31 @@ describePeer('openzfs', 'ZFS datasets through the command', () => {
       const again = (await bench.json(args.slice(1), { env: env() })).at(-1);
       expect(again).toMatchObject({ message_type: 'summary' });
       expect(await shell(target, LISTING)).toBe(files);
+    },
+    PATIENCE,
+  );
+
+  test(
+    'are no backup where a send dies in its pipe, killed or cut short',
+    async () => {
+      const piped = ['backup', '--as', 'zfs', '--volume', 'shop/piped', '--stdin-command'];
+      const killed = await bench.start([...piped, 'zfs', 'send', '-L', '-c', `${home}/source@two`], {
+        env: env(),
+      });
+      process.kill(await programOf(killed.pid, /send -L -c/), 'SIGKILL');
+      const { status, stderr } = await ended(killed);
+      expect(status).toBe(1);
+      expect(stderr).toMatch(/zfs.*SIGKILL/);
+      // The shell hides that the send failed; the stream itself does not.
+      const cut = `zfs send -L -c ${home}/source@two | head -c 2000000`;
+      const short = await bench.run([...piped, 'sh', '-c', cut], { env: env() });
+      expect(short.status).toBe(1);
+      expect(short.stderr).toMatch(/it stops after 2000000 bytes, before its end/);
+      expect(await bench.json(['snapshots', '--volume', 'shop/piped'])).toEqual([[]]);
+      const whole = await bench.json([...piped, 'zfs', 'send', '-L', '-c', `${home}/source@two`], {
+        env: env(),
+      });
+      expect(whole.at(-1)).toMatchObject({ message_type: 'summary', warnings: [] });
     },
     PATIENCE,
   );
