@@ -7,20 +7,20 @@ import type { ChunkReader } from './chunk-reader.ts';
 import type { TransferOptions } from './progress.ts';
 import { blobsOf, compareBlobs, differs, fillTarget, type PlacedBlob } from './read-back.ts';
 import type { Tally } from './restore-tally.ts';
-import { streamBytes } from './stream-bytes.ts';
+import { lentStreamBytes } from './stream-bytes.ts';
 import type { ContentFile, StreamFiles, VolumeReader } from './volume-reader.ts';
 
 /** Of a payload, so much is read back at once. */
 const PIECE_BYTES = 1 << 20;
 
-/** Streams of a chain, one after the other: all of them, or the one that is asked for. */
+/** Streams of a chain, one after the other: all of them, or the one that is asked for. A chunk may only be read until the next is asked for. */
 export async function* chainBytes(
   repository: Repository,
   volume: VolumeReader,
   stream: number | undefined,
   options: TransferOptions,
 ): AsyncGenerator<Uint8Array> {
-  for (const number of numbersOf(volume, stream)) yield* streamBytes(repository, volume, number, options);
+  for (const number of numbersOf(volume, stream)) yield* lentStreamBytes(repository, volume, number, options);
 }
 
 /** Writes the bytes of streams into an open target and closes it; where that fails the target is discarded. */
@@ -104,7 +104,7 @@ async function compareParts(
 
 function payloadOf(rule: PayloadRule, header: Uint8Array): { part: StreamPart; bytes: number } {
   try {
-    return rule.next(header);
+    return rule.next(new DataView(header.buffer, header.byteOffset, header.length), 0);
   } catch {
     // Not even a header any more.
     return { part: 'records', bytes: Infinity };

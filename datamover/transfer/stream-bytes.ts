@@ -3,7 +3,7 @@ import { cancelled, loadReads } from '../repository/loader/loader.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { Id } from '../repository/types.ts';
 import { Refusal } from '../volumes/refusal.ts';
-import { joinedStream } from '../volumes/zfs/joined-stream.ts';
+import { joinedStream, type ChunkOwner } from '../volumes/zfs/joined-stream.ts';
 import { packSource } from './pack-source.ts';
 import type { TransferOptions } from './progress.ts';
 import { orderedReads, piecesInOrder } from './restore-reads.ts';
@@ -21,20 +21,33 @@ export async function* streamBytes(
   options: TransferOptions,
 ): AsyncGenerator<Uint8Array> {
   const files = await volume.stream(stream);
-  if (files.kind === 'apart') yield* joined(repository, files, options);
-  // Copied: the memory is the loader's, and the reader may keep it for longer.
+  if (files.kind === 'apart') yield* joined(repository, files, options, 'given');
   else for await (const chunk of fileBytes(repository, files.send, options)) yield Buffer.from(chunk);
+}
+
+/** The same without a copy: a chunk may only be read until the next is asked for. */
+export async function* lentStreamBytes(
+  repository: Repository,
+  volume: VolumeReader,
+  stream: number,
+  options: TransferOptions,
+): AsyncGenerator<Uint8Array> {
+  const files = await volume.stream(stream);
+  if (files.kind === 'apart') yield* joined(repository, files, options, 'lent');
+  else yield* fileBytes(repository, files.send, options);
 }
 
 async function* joined(
   repository: Repository,
   { records, blocks }: Extract<StreamFiles, { kind: 'apart' }>,
   options: TransferOptions,
+  chunks: ChunkOwner,
 ): AsyncGenerator<Uint8Array> {
   try {
     yield* joinedStream(
       blobsOf(repository, records.content, options.signal),
       fileBytes(repository, blocks, options),
+      chunks,
     );
   } catch (error) {
     // Who is stopped while it loads records says nothing that anybody could use.

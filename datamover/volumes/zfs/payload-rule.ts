@@ -1,5 +1,5 @@
 import { Refusal } from '../refusal.ts';
-import { byteOrder, HEADER_BYTES, type SendRecord } from './record.ts';
+import { byteOrder, type SendRecord } from './record.ts';
 
 /** The two files that a stream lies in: headers with the payloads of small records, and the blocks of WRITE records. */
 export type StreamPart = 'records' | 'blocks';
@@ -30,25 +30,25 @@ export class PayloadRule {
   #little: boolean | undefined;
 
   /** `at`: where the header begins. @throws Refusal where it is none. */
-  next(bytes: Uint8Array, at = 0): Payload {
-    const header = new DataView(bytes.buffer, bytes.byteOffset + at, HEADER_BYTES);
-    this.#little ??= byteOrder(header) === 'little';
-    const length = payloadBytes(header, this.#little);
+  next(bytes: DataView, at: number): Payload {
+    this.#little ??= byteOrder(bytes, at) === 'little';
+    const little = this.#little;
+    const length = payloadBytes(bytes, at, little);
     if (!Number.isSafeInteger(length)) throw new Refusal('the length of a payload is impossible');
-    return { part: header.getUint32(KIND_AT, this.#little) === WRITE ? 'blocks' : 'records', bytes: length };
+    return { part: bytes.getUint32(at + KIND_AT, little) === WRITE ? 'blocks' : 'records', bytes: length };
   }
 }
 
-function payloadBytes(header: DataView, little: boolean): number {
-  const u32 = (at: number): number => header.getUint32(at, little);
-  const u64 = (at: number): number => Number(header.getBigUint64(at, little));
+function payloadBytes(bytes: DataView, begin: number, little: boolean): number {
+  const u32 = (at: number): number => bytes.getUint32(begin + at, little);
+  const u64 = (at: number): number => u32(little ? at : at + 4) + u32(little ? at + 4 : at) * 2 ** 32;
   const declared = u32(DECLARED_AT);
   if (declared !== 0) return declared;
   switch (u32(KIND_AT)) {
     case OBJECT:
       return u32(36) !== 0 ? u32(36) : roundUp(u32(28));
     case WRITE:
-      return header.getUint8(50) === 0 ? u64(32) : u64(96);
+      return bytes.getUint8(begin + 50) === 0 ? u64(32) : u64(96);
     case SPILL:
       return u64(40) !== 0 ? u64(40) : u64(16);
     case WRITE_EMBEDDED:

@@ -147,9 +147,9 @@ const MAX_NVLIST = 16 << 20;
 const SAFE = Number.MAX_SAFE_INTEGER;
 
 /** The byte order of a stream by the magic number in its first header. */
-export function byteOrder(header: DataView): 'little' | 'big' {
-  if (header.getBigUint64(8, true) === MAGIC) return 'little';
-  if (header.getBigUint64(8, false) === MAGIC) return 'big';
+export function byteOrder(header: DataView, at = 0): 'little' | 'big' {
+  if (header.getBigUint64(at + 8, true) === MAGIC) return 'little';
+  if (header.getBigUint64(at + 8, false) === MAGIC) return 'big';
   throw new Refusal(
     'it does not begin as a send stream does',
     'give the output of zfs send as it is, not compressed and not encrypted by another program',
