@@ -132,9 +132,16 @@ function hasTags(backup: VolumeBackup, list: readonly string[]): boolean {
   return list.every((tag) => (tag === '' ? ownTags(backup).length === 0 : backup.tags.includes(tag)));
 }
 
-/** By the instant, whatever zone it is written in; ties by id, so that the answer does not depend on the listing. */
+/**
+ * By the instant, whatever zone it is written in; of one instant the one that was made later is the later (consolidate keeps the
+ * time), and then by id, so that the answer does not depend on the listing.
+ */
 function byTime(a: VolumeBackup, b: VolumeBackup): number {
-  return compareTimes(a.time, b.time) || (a.id < b.id ? -1 : 1);
+  return compareTimes(a.time, b.time) || compareTimes(ended(a), ended(b)) || (a.id < b.id ? -1 : 1);
+}
+
+function ended({ ended: time, time: begun }: VolumeBackup): string {
+  return time ?? begun;
 }
 
 function notFound(reference: string, cause: string, hint: string): DatamoverError {

@@ -23,11 +23,17 @@ export interface VolumeBackup {
   readonly paths: readonly string[];
   readonly tree: Id;
   readonly parent?: Id;
+  /** RFC 3339; when its making ended. Of a rewritten one later than of the one whose time it has. */
+  readonly ended?: string;
 }
 
 /** The fields of a snapshot that the catalogue reads; the rest of the summary differs between programs. */
 export type SnapshotFacts = Pick<Snapshot, 'time' | 'tree' | 'parent' | 'paths' | 'hostname' | 'tags'> & {
-  readonly summary?: { readonly total_bytes_processed?: number; readonly total_files_processed?: number };
+  readonly summary?: {
+    readonly total_bytes_processed?: number;
+    readonly total_files_processed?: number;
+    readonly backup_end?: string;
+  };
 };
 
 const OUR_TAGS = ['volume', 'driver', 'format'] as const;
@@ -54,6 +60,7 @@ export function describeSnapshot(id: Id, snapshot: SnapshotFacts): VolumeBackup 
     paths: snapshot.paths,
     tree: snapshot.tree,
     ...(snapshot.parent === undefined ? {} : { parent: snapshot.parent }),
+    ...(snapshot.summary?.backup_end === undefined ? {} : { ended: snapshot.summary.backup_end }),
   };
 }
 

@@ -14,6 +14,7 @@ const VERBS: readonly (readonly [name: string, summary: string, load: () => Prom
   ['ls', 'list the files of a backup', () => import('./verbs/ls.ts')],
   ['forget', 'remove backups, by a policy or by name', () => import('./verbs/forget.ts')],
   ['prune', 'free the space that no backup uses', () => import('./verbs/prune.ts')],
+  ['consolidate', 'merge the send streams of a backup into one', () => import('./verbs/consolidate.ts')],
   ['check', 'look for damage', () => import('./verbs/check.ts')],
   ['copy', 'copy backups from another repository', () => import('./verbs/copy.ts')],
   ['key', 'manage the passwords', () => import('./verbs/key.ts')],
@@ -121,7 +122,7 @@ function spellOut(argv: readonly string[]): string[] {
 }
 
 function listVerbs(): string {
-  return VERBS.map(([name, summary]) => `  ${name.padEnd(10)} ${summary}`).join('\n');
+  return VERBS.map(([name, summary]) => `  ${name.padEnd(11)} ${summary}`).join('\n');
 }
 
 function isCommanderError(error: unknown): error is CommanderError {

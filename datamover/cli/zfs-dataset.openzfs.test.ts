@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { describePeer } from '../../e2e/servers/describe-peers.ts';
 import { startOpenZfs, type OpenZfs } from '../../e2e/servers/openzfs.ts';
 import type { BackupRecord } from './storage.suite.ts';
+import { run } from '../process/spawn.ts';
 import { Workbench } from './testing/command.ts';
 import { inDataset, LISTING } from './testing/datasets.ts';
 import { ended, programOf, signalWhenSaid } from './testing/processes.ts';
@@ -131,6 +132,43 @@ describePeer('openzfs', 'ZFS datasets through the command', () => {
       expect(third.changes.because).toMatch(/has 1 increments/);
       const [streams] = await bench.json(['restore', third.snapshot_id, '--list']);
       expect(streams).toHaveLength(1);
+    },
+    PATIENCE,
+  );
+
+  test(
+    'are merged into one full stream without the pool, which comes back and takes the next increment',
+    async () => {
+      const snapshot = async (name: string, script: string): Promise<BackupRecord> => {
+        await shell(`${home}/source`, script);
+        await zfs.zfs('snapshot', `${home}/source@${name}`);
+        return backUp(`${home}/source@${name}`);
+      };
+      const consolidate = async (...more: string[]): Promise<unknown> =>
+        (await bench.json(['consolidate', 'latest', '--volume', 'shop/files', ...more])).at(-1);
+      expect(await consolidate()).toMatchObject({ streams: 1, nothing: expect.any(String), removed: [] });
+      const fourth = await snapshot('four', 'rm a/f7; mv a/f8 a/b/; head -c 300000 /dev/urandom > a/f9');
+      const was = await shell(`${home}/source`, LISTING);
+      const planned = { message_type: 'summary', original: fourth.snapshot_id, streams: 2, removed: [] };
+      expect(await consolidate('--dry-run', '--forget')).toMatchObject({ ...planned, dry_run: true });
+      const done = (await consolidate('--forget')) as { snapshot_id: string };
+      expect(done).toMatchObject({ ...planned, dry_run: false, removed: [fourth.snapshot_id] });
+      const [streams] = await bench.json(['restore', 'latest', '--volume', 'shop/files', '--list']);
+      expect(streams).toMatchObject([{ number: 0, from: null }]);
+      const fifth = await snapshot('five', 'rm a/f6; echo more > a/more');
+      expect(fifth).toMatchObject({ base: done.snapshot_id, changes: { mechanism: 'zfs-send-increment' } });
+      for (const [id, name, listing] of [
+        [done.snapshot_id, 'merged', was],
+        [fifth.snapshot_id, 'behind-merged', await shell(`${home}/source`, LISTING)],
+      ] as const) {
+        await bench.json(['restore', id, '--to', `zfs:${home}/${name}`], { env: env() });
+        expect(await shell(`${home}/${name}`, LISTING)).toBe(listing);
+      }
+      const pipe = await bench.start(['restore', done.snapshot_id, '--to', '-']);
+      const input = pipe.stdout;
+      await run({ file: 'zfs', args: ['receive', '-u', `${home}/piped`], env: zfs.environment, input });
+      await pipe.finished;
+      expect(await shell(`${home}/piped`, LISTING)).toBe(was);
     },
     PATIENCE,
   );

@@ -1,6 +1,6 @@
 import type { Repository } from '../repository/repository.ts';
 import type { Snapshot } from '../repository/snapshot.ts';
-import { epochMilliseconds } from '../repository/time.ts';
+import { compareTimes } from '../repository/time.ts';
 import type { Id } from '../repository/types.ts';
 import type { BaseBackup, DriverName } from '../volumes/driver.ts';
 import { volumePath, type VolumeFormat, type VolumeName, type VolumeRecord } from './layout.ts';
@@ -14,7 +14,7 @@ export interface EarlierBackup {
 /** A storage keeps fewer snapshots than this to build on; each costs two small reads. */
 const MAX_BASES = 16;
 
-/** All backups of a volume on this host, the newest first. */
+/** All backups of a volume on this host, the newest first; of one time the one that was made later (consolidate keeps the time). */
 export async function earlierBackups(
   repository: Repository,
   host: string,
@@ -26,8 +26,10 @@ export async function earlierBackups(
     if (snapshot.hostname === host && snapshot.paths.length === 1 && snapshot.paths[0] === path)
       found.push({ id, snapshot });
   }
-  const time = ({ snapshot }: EarlierBackup): number => epochMilliseconds(snapshot.time);
-  return found.sort((a, b) => time(b) - time(a));
+  const ended = ({ snapshot: { summary, time } }: EarlierBackup): string => summary?.backup_end ?? time;
+  return found.sort(
+    (a, b) => compareTimes(b.snapshot.time, a.snapshot.time) || compareTimes(ended(b), ended(a)),
+  );
 }
 
 /** What a driver may build on among these backups. One that cannot be read, or is of the other format, is none. */

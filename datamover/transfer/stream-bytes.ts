@@ -12,6 +12,8 @@ import { loadOptions } from './volume-restore.ts';
 
 /** Blobs of records on their way: each brings a hundred times its size of blocks along, or little is to be loaded beside them. */
 const RECORDS_AHEAD = 3;
+/** Of a stream that is read beside others: one blob is on its way while the one before is used. */
+const BLOBS_BESIDE_OTHERS = 2;
 
 /** A stream's bytes from its beginning; the chunks are the reader's. Who stops reading stops the loading. */
 export async function* streamBytes(
@@ -37,16 +39,31 @@ export async function* lentStreamBytes(
   else yield* fileBytes(repository, files.send, options);
 }
 
+/** The same for who reads as many streams as a chain has at once: each without threads and memory of its own. */
+export async function* streamBytesBesideOthers(
+  repository: Repository,
+  volume: VolumeReader,
+  stream: number,
+  options: TransferOptions,
+): AsyncGenerator<Uint8Array> {
+  const files = await volume.stream(stream);
+  const bytesOf = (file: ContentFile): AsyncGenerator<Uint8Array> =>
+    blobsOf(repository, file.content, options.signal, BLOBS_BESIDE_OTHERS);
+  if (files.kind === 'apart') yield* joined(repository, files, options, 'given', bytesOf(files.blocks));
+  else yield* bytesOf(files.send);
+}
+
 async function* joined(
   repository: Repository,
   { records, blocks }: Extract<StreamFiles, { kind: 'apart' }>,
   options: TransferOptions,
   chunks: ChunkOwner,
+  blockBytes = fileBytes(repository, blocks, options),
 ): AsyncGenerator<Uint8Array> {
   try {
     yield* joinedStream(
-      blobsOf(repository, records.content, options.signal),
-      fileBytes(repository, blocks, options),
+      blobsOf(repository, records.content, options.signal, RECORDS_AHEAD),
+      blockBytes,
       chunks,
     );
   } catch (error) {
@@ -68,11 +85,12 @@ async function* blobsOf(
   repository: Repository,
   ids: readonly Id[],
   signal: AbortSignal | undefined,
+  most: number,
 ): AsyncGenerator<Uint8Array> {
   const ahead: Promise<Uint8Array>[] = [];
   try {
     for (let next = 0; next < ids.length || ahead.length > 0;) {
-      for (; next < ids.length && ahead.length < RECORDS_AHEAD; next++) {
+      for (; next < ids.length && ahead.length < most; next++) {
         const loading = repository.loadBlob('data', ids[next] ?? '', signal);
         // Told when its turn comes.
         loading.catch(() => undefined);

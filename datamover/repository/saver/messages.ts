@@ -1,3 +1,4 @@
+import type { MessagePort } from 'node:worker_threads';
 import type { SharedIndexHandle } from '../memory-index.ts';
 import type { MasterKey } from '../types.ts';
 import type { Arena } from './arena.ts';
@@ -27,9 +28,11 @@ export interface KnownHandle {
   readonly shared: SharedArrayBuffer;
 }
 
-/** Where a stream comes from: a file descriptor of this process, or a program to run. */
+/** Where a stream comes from: a file descriptor of this process, a StreamProducer in it, or a program to run. */
 export type StreamInput =
   | { readonly kind: 'fd'; readonly fd: number }
+  /** Handed over to the thread that reads. */
+  | { readonly kind: 'port'; readonly port: MessagePort }
   | {
       readonly kind: 'command';
       readonly file: string;

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import type { MessagePort } from 'node:worker_threads';
 import { DatamoverError } from '../../errors.ts';
 import { widenPipe } from '../../process/pipe-capacity.ts';
 import type { SharedIndexHandle } from '../memory-index.ts';
@@ -158,6 +159,11 @@ export function saveFed(sink: PackSink, feed: CellFeed, options: SaveOptions): S
   return job.run(job.startFeeder(feed));
 }
 
+/** What is handed over to the thread that reads. */
+function portsOf(input: StreamInput): MessagePort[] {
+  return input.kind === 'port' ? [input.port] : [];
+}
+
 function workerCount(options: SaveOptions): number {
   return options.workers ?? Math.min(MAX_WORKERS, Math.max(1, availableParallelism()));
 }
@@ -219,11 +225,12 @@ class Job {
     const start: ReaderStart = { arena: this.#arena, control: this.control.handle, input, cut, data };
     const script = watch?.script ?? new URL('./reader-thread.js', import.meta.url);
     let totals = { bytes: 0, blobs: 0 };
-    this.#threads.start<ReaderMessage>(script, start, (message) => {
+    const onMessage = (message: Exclude<ReaderMessage, { kind: 'failed' }>): void => {
       if (message.kind === 'producer') this.#endWithUs(message.pid);
       else if (message.kind === 'note') watch?.onNote(message.note);
       else totals = message;
-    });
+    };
+    this.#threads.start<ReaderMessage>(script, start, onMessage, portsOf(input));
     if (input.kind === 'fd') widenPipe(input.fd);
     return () => totals;
   }
@@ -239,12 +246,13 @@ class Job {
       data,
     };
     let totals = { bytes: 0, blobs: 0 };
-    this.#threads.start<FeederMessage>(script, start, (message) => {
+    const onMessage = (message: Exclude<FeederMessage, { kind: 'failed' }>): void => {
       if (message.kind === 'producer') this.#endWithUs(message.pid);
       else if (message.kind === 'note') onNote(message.note);
       else if (message.kind === 'incomplete') void this.#completeCell(message, loadBase, complete);
       else totals = message;
-    });
+    };
+    this.#threads.start<FeederMessage>(script, start, onMessage, portsOf(input));
     if (input.kind === 'fd') widenPipe(input.fd);
     return () => totals;
   }

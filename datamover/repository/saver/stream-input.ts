@@ -5,6 +5,7 @@ import { waitReadable } from '../../process/readable.ts';
 import { start as startProgram } from '../../process/spawn.ts';
 import type { Control } from './control.ts';
 import type { StreamInput } from './messages.ts';
+import { readPort } from './port-input.ts';
 
 /** Where the bytes of a stream go: memory to read them into, and word of how many have come. */
 export interface ByteSink {
@@ -24,6 +25,7 @@ export async function readInput(
   onProducer: (pid: number) => void,
 ): Promise<void> {
   if (input.kind === 'fd') readDescriptor(input.fd, sink, control);
+  else if (input.kind === 'port') await readPort(input.port, sink, control);
   else await readProgram(input, sink, onProducer);
 }
 

@@ -1,4 +1,4 @@
-import { Worker } from 'node:worker_threads';
+import { Worker, type MessagePort } from 'node:worker_threads';
 import { DatamoverError } from '../../errors.ts';
 
 interface Failed {
@@ -22,16 +22,17 @@ export class ThreadGroup {
     this.#stop = stop;
   }
 
-  /** Starts a thread. `onMessage` sees all but its failure. */
+  /** Starts a thread. `onMessage` sees all but its failure; ports of `workerData` are handed over by `transferList`. */
   start<Message extends { kind: string }>(
     script: URL,
     workerData: object,
     onMessage: (message: Exclude<Message, Failed>) => void,
+    transferList: MessagePort[] = [],
   ): Worker {
     // The young generation is where buffers' handles die: a small one is collected often and keeps RSS low.
     const resourceLimits = { maxYoungGenerationSizeMb: 2 };
     // A producer that the thread starts sees what this module sees, also where a test runner gives it an environment of its own.
-    const thread = new Worker(script, { workerData, resourceLimits, env: process.env });
+    const thread = new Worker(script, { workerData, resourceLimits, env: process.env, transferList });
     thread.on('message', (message: Message | Failed) => {
       if (isFailed(message)) {
         this.fail(new DatamoverError({ operation: message.operation, cause: message.cause }));

@@ -1,0 +1,226 @@
+import { describe, expect, test } from '@jest/globals';
+import { closeSync, openSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { checkRepository } from '../repository/check.ts';
+import { executeForget, planForgetNamed } from '../repository/forget.ts';
+import { executePrune, planPrune } from '../repository/prune.ts';
+import { Repository } from '../repository/repository.ts';
+import { noise } from '../repository/testing/bytes.ts';
+import { CrashStore, copyFiles } from '../repository/testing/crash-store.ts';
+import { dropLocks } from '../repository/testing/small-repository.ts';
+import { FaultStore } from '../store/fault.ts';
+import { MemoryStore } from '../store/memory.ts';
+import type { Store } from '../store/store.ts';
+import { merged } from '../volumes/zfs/merge/testing/merging.ts';
+import { fixtureBytes } from '../volumes/zfs/testing/fixtures.ts';
+import type { BackupRequest } from './backup-plan.ts';
+import { earlierBackups } from './base-backups.ts';
+import { executeConsolidation, planConsolidation, type ConsolidationResult } from './consolidate.ts';
+import { streamBytes } from './stream-bytes.ts';
+import { backUp, backUpImage, inFolder, newRepository, PASSWORD, reopen, VOLUME } from './testing/volumes.ts';
+import { VolumeReader } from './volume-reader.ts';
+
+const CHAIN = ['fs-full', 'fs-inc1', 'fs-inc2', 'fs-inc3', 'fs-inc4'].map(fixtureBytes);
+
+/** Each job opens the repository anew and gives its lock back. */
+async function opened<T>(store: Store, job: (repository: Repository) => Promise<T>): Promise<T> {
+  const repository = await reopen(store);
+  try {
+    return await job(repository);
+  } finally {
+    await repository.close();
+  }
+}
+
+async function send(store: Store, stream: Uint8Array, request: Partial<BackupRequest> = {}): Promise<string> {
+  return inFolder(async (folder) => {
+    const path = join(folder, 'stream');
+    await writeFile(path, stream);
+    const fd = openSync(path, 'r');
+    try {
+      const source = { kind: 'zfs-stream', input: { kind: 'fd', fd } } as const;
+      const { snapshotId = '' } = await opened(store, (repository) =>
+        backUp(repository, source, request, { workers: 1 }),
+      );
+      return snapshotId;
+    } finally {
+      closeSync(fd);
+    }
+  });
+}
+
+/** A repository with a chain of so many streams; answers the last backup. */
+async function chainOf(length: number): Promise<{ store: MemoryStore; last: string }> {
+  const store = new MemoryStore();
+  await (await newRepository(store)).close();
+  let last = '';
+  for (const [i, stream] of CHAIN.slice(0, length).entries())
+    last = await send(store, stream, { time: hour(i), tags: ['nightly'], host: 'cluster' });
+  return { store, last };
+}
+
+function hour(i: number): Date {
+  return new Date(Date.UTC(2026, 0, 1, i));
+}
+
+async function consolidate(store: Store, id: string): Promise<ConsolidationResult> {
+  return opened(store, async (repository) =>
+    executeConsolidation(repository, await planConsolidation(repository, id), { workers: 1 }),
+  );
+}
+
+async function streamsOf(store: Store, id: string): Promise<Buffer[]> {
+  return opened(store, async (repository) => {
+    const reader = await VolumeReader.open(repository, id, await repository.loadSnapshot(id));
+    const streams: Buffer[] = [];
+    for (const [number] of (reader.record.streams ?? []).entries()) {
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of streamBytes(repository, reader, number, {})) chunks.push(chunk);
+      streams.push(Buffer.concat(chunks));
+    }
+    return streams;
+  });
+}
+
+async function remove(store: Store, ids: readonly string[]): Promise<void> {
+  const forgetting = await Repository.open(store, PASSWORD);
+  await forgetting.lock('sweep');
+  await executeForget(forgetting, await planForgetNamed(forgetting, ids));
+  await forgetting.close();
+  const pruning = await Repository.open(store, PASSWORD);
+  await executePrune(pruning, await planPrune(pruning, { maxUnused: { bytes: 0 } }));
+  await pruning.close();
+}
+
+async function damage(store: Store): Promise<unknown[]> {
+  return opened(store, async (repository) => {
+    const { problems } = await checkRepository(repository, { readData: { kind: 'all' } });
+    return problems.filter(({ severity }) => severity === 'damage');
+  });
+}
+
+describe('a chain that is consolidated', () => {
+  test('F-59 is one full stream, with all else of the old snapshot; the old one can go, and the next increment fits', async () => {
+    const { store, last } = await chainOf(4);
+    const result = await consolidate(store, last);
+    const expected = await merged(CHAIN.slice(0, 4));
+    expect(result.bytes).toBe(expected.length);
+    const records = await opened(store, async (repository) => {
+      const [old, made] = [
+        await repository.loadSnapshot(last),
+        await repository.loadSnapshot(result.snapshotId),
+      ];
+      const { tree, original, summary, program_version: program, ...rest } = made;
+      expect(original).toBe(last);
+      expect(old).toMatchObject(rest);
+      expect([tree, program]).not.toContain(old.tree);
+      expect(summary).toMatchObject({ total_bytes_processed: expected.length, total_files_processed: 1 });
+      const open = async (id: string) =>
+        (await VolumeReader.open(repository, id, await repository.loadSnapshot(id))).record;
+      return [await open(last), await open(result.snapshotId)] as const;
+    });
+    const [was, is] = records;
+    const newest = was.streams?.at(-1)?.zfs;
+    expect(is).toEqual({
+      ...was,
+      bytes: expected.length,
+      streams: [
+        {
+          folder: `0000-${newest?.guid ?? ''}`,
+          bytes: expected.length,
+          zfs: { ...newest, fromGuid: undefined, merged: 4 },
+        },
+      ],
+    });
+    expect((await streamsOf(store, result.snapshotId))[0]?.equals(expected)).toBe(true);
+    // Both are of one time: the new one is the one to build on.
+    const next = await send(store, CHAIN[4]!, { time: hour(9), host: 'cluster' });
+    await opened(store, async (repository) => {
+      expect((await repository.loadSnapshot(next)).parent).toBe(result.snapshotId);
+      const [newestOf, before] = await earlierBackups(repository, 'cluster', VOLUME);
+      expect([newestOf?.id, before?.id]).toEqual([next, result.snapshotId]);
+    });
+    await remove(store, [last]);
+    const [full, increment] = await streamsOf(store, next);
+    expect([full?.equals(expected), increment?.equals(CHAIN[4]!)]).toEqual([true, true]);
+    expect(await damage(store)).toEqual([]);
+    // Once more, of what was merged already and the increment behind it.
+    const again = await consolidate(store, next);
+    expect((await streamsOf(store, again.snapshotId))[0]?.equals(await merged(CHAIN))).toBe(true);
+    const { nothing } = await opened(store, (repository) => planConsolidation(repository, again.snapshotId));
+    expect(nothing).toMatch(/one full stream already/);
+  }, 120_000);
+
+  test('F-60 is whole, and nothing else is there, when the job dies after any of its changes', async () => {
+    const { store: base, last } = await chainOf(2);
+    const expected = CHAIN.slice(0, 2);
+    const watched = new MemoryStore();
+    await copyFiles(base, watched);
+    const counting = new CrashStore(watched);
+    await consolidate(counting, last);
+    const { mutations } = counting;
+    expect(mutations.filter((one, i) => one !== mutations[i - 1])).toEqual([
+      'save locks',
+      'save data',
+      'save index',
+      'save snapshots',
+      'remove locks',
+    ]);
+    for (let survives = 0; survives < mutations.length; survives++) {
+      const store = new MemoryStore();
+      await copyFiles(base, store);
+      await expect(consolidate(new CrashStore(store, survives), last)).rejects.toThrow(/killed/);
+      await dropLocks(store);
+      expect(await damage(store)).toEqual([]);
+      const streams = await streamsOf(store, last);
+      expect(streams.every((stream, i) => stream.equals(expected[i]!))).toBe(true);
+    }
+  }, 240_000);
+
+  test('F-60 leaves no snapshot where a stream of it cannot be read, or is not what it was', async () => {
+    const { store, last } = await chainOf(3);
+    const snapshots = async (): Promise<number> => {
+      let count = 0;
+      for await (const file of store.list(['snapshots'])) count += file.name.length > 0 ? 1 : 0;
+      return count;
+    };
+    // Behind those that the plan reads: trees and volume.json.
+    for (const nth of [12, 16, 20]) {
+      for (const fault of [
+        { fault: 'flipped-bit', bit: 400, on: 'load', type: 'data', nth } as const,
+        { fault: 'fail', on: 'load', type: 'data', nth } as const,
+      ]) {
+        const faulty = new FaultStore(store, [fault]);
+        await expect(consolidate(faulty, last)).rejects.toThrow();
+        expect([nth, fault.fault, faulty.struck, await snapshots()]).toEqual([nth, fault.fault, 1, 3]);
+      }
+    }
+    const stop = new AbortController();
+    await opened(store, async (repository) => {
+      const plan = await planConsolidation(repository, last);
+      const job = executeConsolidation(repository, plan, {
+        signal: stop.signal,
+        onProgress: () => stop.abort(),
+      });
+      await expect(job).rejects.toMatchObject({ kind: 'cancelled' });
+    });
+    expect(await snapshots()).toBe(3);
+    await consolidate(store, last);
+    expect(await snapshots()).toBe(4);
+  }, 120_000);
+
+  test('is refused for an image and for raw streams, with the reason', async () => {
+    const store = new MemoryStore();
+    await (await newRepository(store)).close();
+    const image = await inFolder(async (folder) => {
+      await writeFile(join(folder, 'image'), noise('image', 5000));
+      return opened(store, (repository) => backUpImage(repository, join(folder, 'image')));
+    });
+    const plan = (id: string): Promise<unknown> =>
+      opened(store, (repository) => planConsolidation(repository, id));
+    await expect(plan(image.snapshotId ?? '')).rejects.toThrow(/it keeps an image, which is whole by itself/);
+    const raw = await send(store, fixtureBytes('enc-vol-full-w'), { parent: null });
+    await expect(plan(raw)).rejects.toThrow(/its streams are raw/);
+  });
+});

@@ -1,0 +1,171 @@
+import { DatamoverError } from '../errors.ts';
+import type { Repository } from '../repository/repository.ts';
+import { StreamProducer } from '../repository/saver/stream-producer.ts';
+import { rewriteSnapshot, type Snapshot } from '../repository/snapshot.ts';
+import { formatTime } from '../repository/time.ts';
+import { encodeTree, fileNode, type TreeNode } from '../repository/tree.ts';
+import type { Compression, Id } from '../repository/types.ts';
+import { programVersion } from '../version.ts';
+import { mergeStreams } from '../volumes/zfs/merge/synthetic-full.ts';
+import type { BackupSession } from '../repository/backup-session.ts';
+import { saveChain, type SavedChain } from './chain-backup.ts';
+import { encodeVolumeRecord, VOLUME_FILE, type VolumeRecord } from './layout.ts';
+import type { TransferOptions } from './progress.ts';
+import { streamBytesBesideOthers } from './stream-bytes.ts';
+import { listStreams, type NumberedStream } from './stream-choice.ts';
+import { VolumeReader } from './volume-reader.ts';
+import { saveOptions, watch } from './watched-save.ts';
+
+/** A backup whose chain of send streams is to become one full stream. */
+export interface ConsolidationPlan {
+  readonly snapshotId: Id;
+  readonly snapshot: Snapshot;
+  readonly reader: VolumeReader;
+  readonly streams: readonly NumberedStream[];
+  /** Of all streams: so many are read. */
+  readonly bytes: number;
+  /** Why there is nothing to do. */
+  readonly nothing?: string;
+}
+
+export interface ConsolidationResult {
+  readonly snapshotId: Id;
+  /** Bytes of the full stream. */
+  readonly bytes: number;
+  /** Bytes of it that the repository had not. */
+  readonly newBytes: number;
+  /** Bytes that the store had to take. */
+  readonly storedBytes: number;
+  readonly seconds: number;
+}
+
+/** After a failure: a store that is out of service would be asked again and again for a quarter of an hour. */
+const TIDY_WITHIN_MS = 20_000;
+
+/** @throws DatamoverError where the backup is none of a chain of send streams, or its streams cannot be merged. */
+export async function planConsolidation(
+  repository: Repository,
+  snapshotId: Id,
+  signal?: AbortSignal,
+): Promise<ConsolidationPlan> {
+  const snapshot = await repository.loadSnapshot(snapshotId, signal);
+  const reader = await VolumeReader.open(repository, snapshotId, snapshot, signal);
+  const { record } = reader;
+  if (record.format === 'image') {
+    throw refused(snapshotId, 'it keeps an image, which is whole by itself: there are no streams to merge');
+  }
+  const streams = listStreams(record, snapshotId);
+  if (streams.some(({ zfs }) => zfs.features.includes('raw'))) {
+    throw refused(
+      snapshotId,
+      'its streams are raw: their blocks are sealed together with the places and the keys of their own snapshots',
+      'the chain restores as it is; a new full stream is one of backup --raw --base none',
+    );
+  }
+  const bytes = streams.reduce((sum, stream) => sum + stream.bytes, 0);
+  return {
+    ...{ snapshotId, snapshot, reader, streams, bytes },
+    ...(streams.length === 1 && { nothing: 'its chain is one full stream already' }),
+  };
+}
+
+/**
+ * Saves the chain as one full stream, in a snapshot of its own that takes the old one's place: same time, host, tags and volume. The
+ * old one stays as it is. The repository must be locked and its index loaded; a failed or stopped job leaves packs that the next one finds.
+ */
+export async function executeConsolidation(
+  repository: Repository,
+  { snapshotId, snapshot, reader, streams }: ConsolidationPlan,
+  options: TransferOptions & { readonly compression?: Compression } = {},
+): Promise<ConsolidationResult> {
+  const started = performance.now();
+  const begun = formatTime(new Date());
+  const { signal, compression } = options;
+  const session = repository.beginBackup({ signal, ...(compression && { compression }) });
+  try {
+    const saved = await saveMerged(repository, session, reader, streams, options, started);
+    const record = mergedRecord(reader.record, saved, streams.length);
+    const tree = await saveRoot(session, record, saved.folder);
+    await session.flush(signal);
+    const { fresh } = saved.counters;
+    const { bytes: storedBytes } = session.stored();
+    const summary = snapshot.summary && {
+      ...snapshot.summary,
+      backup_start: begun,
+      // Of two snapshots of one time the one that was made later is the newer.
+      backup_end: formatTime(new Date()),
+      data_added: fresh,
+      data_added_packed: storedBytes,
+      total_bytes_processed: record.bytes,
+    };
+    const id = await repository.saveSnapshot(
+      rewriteSnapshot(snapshotId, snapshot, {
+        tree,
+        program_version: `datamover ${programVersion()}`,
+        ...(summary && { summary }),
+      }),
+      signal,
+    );
+    const seconds = (performance.now() - started) / 1000;
+    return { snapshotId: id, bytes: record.bytes, newBytes: fresh, storedBytes, seconds };
+  } catch (error) {
+    // Where the store fails this fails too: then the next backup finds the packs by their headers.
+    await session.abandon(AbortSignal.timeout(TIDY_WITHIN_MS)).catch(() => undefined);
+    throw error;
+  }
+}
+
+async function saveMerged(
+  repository: Repository,
+  session: BackupSession,
+  reader: VolumeReader,
+  streams: readonly NumberedStream[],
+  options: TransferOptions,
+  started: number,
+): Promise<SavedChain> {
+  const stop = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
+  const read = streams.map(({ number }) => streamBytesBesideOthers(repository, reader, number, { signal }));
+  const producer = new StreamProducer(mergeStreams(read));
+  try {
+    return await saveChain(
+      repository,
+      session,
+      producer.input,
+      undefined,
+      saveOptions(session, options),
+      (save) => watch(save, options, started),
+    );
+  } catch (error) {
+    if (options.signal?.aborted === true) throw error;
+    throw producer.failure ?? error;
+  } finally {
+    stop.abort();
+    await producer.close();
+  }
+}
+
+/** The old record with one stream in the place of all. */
+function mergedRecord(record: VolumeRecord, { streams }: SavedChain, merged: number): VolumeRecord {
+  return {
+    ...record,
+    bytes: streams.reduce((sum, { bytes }) => sum + bytes, 0),
+    streams: streams.map((stream) => ({ ...stream, zfs: { ...stream.zfs, merged } })),
+  };
+}
+
+async function saveRoot(session: BackupSession, record: VolumeRecord, folder: TreeNode): Promise<Id> {
+  const file = encodeVolumeRecord(record);
+  const node = fileNode(VOLUME_FILE, file.length, [await session.saveData(file)]);
+  return session.saveTree(encodeTree([node, folder]));
+}
+
+function refused(snapshotId: Id, cause: string, hint?: string): DatamoverError {
+  return new DatamoverError({
+    operation: 'consolidate snapshot',
+    subject: snapshotId.slice(0, 8),
+    cause,
+    ...(hint !== undefined && { hint }),
+    kind: 'usage',
+  });
+}
