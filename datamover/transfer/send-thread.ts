@@ -5,7 +5,8 @@ import type { ReaderMessage, ReaderStart } from '../repository/saver/messages.ts
 import { SideFile } from '../repository/saver/side-file.ts';
 import { SlabCutter } from '../repository/saver/slab-cutter.ts';
 import { readInput, type ByteSink } from '../repository/saver/stream-input.ts';
-import { partOf } from '../volumes/zfs/payload-rule.ts';
+import { Refusal } from '../volumes/refusal.ts';
+import { partOf, PayloadRule } from '../volumes/zfs/payload-rule.ts';
 import type { SendRecord } from '../volumes/zfs/record.ts';
 import { SendStream, type SendStreamHandler } from '../volumes/zfs/send-stream.ts';
 import { StreamIdentity } from '../volumes/zfs/stream-facts.ts';
@@ -21,6 +22,8 @@ class SendFeed implements ByteSink, SendStreamHandler {
   readonly #records: SideFile;
   readonly #identity: StreamIdentity;
   readonly #stream: SendStream;
+  /** What a reader will go by. */
+  readonly #rule = new PayloadRule();
   #space: Buffer = Buffer.alloc(0);
   /** Bytes of blocks at the beginning of the space. */
   #blocks = 0;
@@ -51,7 +54,13 @@ class SendFeed implements ByteSink, SendStreamHandler {
 
   record(record: SendRecord): void {
     this.#identity.record(record);
-    this.#records.add(this.#stream.header());
+    const header = this.#stream.header();
+    const view = new DataView(header.buffer, header.byteOffset, header.length);
+    const { part, bytes } = this.#rule.next(view, 0);
+    // Before anything of it is kept: a stream that reads otherwise than it was written would never come back.
+    if (part !== partOf(record) || bytes !== record.payloadBytes)
+      throw new Refusal(`the payload of a ${record.type} record is not where the format puts it: a defect`);
+    this.#records.add(header);
   }
 
   payload(record: SendRecord, bytes: Uint8Array): void {
