@@ -51,6 +51,8 @@ export const ANNOTATIONS = {
    * carried the volume away.
    */
   movedBy: 'datamover.io/moved-by',
+  /** On a DataUpload or DataDownload whose transfer cannot be made yet: seconds since it was accepted, as controllers have counted them. */
+  acceptedFor: 'datamover.io/accepted-for',
 } as const;
 
 /** `status.conditions[].type` of VolumeSnapshotBackup and VolumeSnapshotRestore, in the order in which they become true. */

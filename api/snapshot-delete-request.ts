@@ -10,6 +10,7 @@ import {
   timestamp,
   type TypeOf,
 } from './schema/schema.ts';
+import { lastedStatus } from './transfer.ts';
 
 const spec = object(
   'Which backup is to go.',
@@ -45,6 +46,7 @@ const status = object(
     message: optional(string('What is happening or what went wrong, in one sentence.', { maxLength: 4096 })),
     attempts: optional(count('How often it was begun.')),
     nextAttemptTimestamp: optional(timestamp('When it is tried again after a failure that may pass.')),
+    lasted: lastedStatus,
     startTimestamp: optional(timestamp('When it was begun first.')),
     completionTimestamp: optional(timestamp('When it ended.')),
   },

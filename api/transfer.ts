@@ -68,6 +68,29 @@ export const storage = object('The volume on its storage.', {
 });
 export type TransferStorage = TypeOf<typeof storage>;
 
+/** What the time limits of transfers count: a condition's state, or what else has lasted. */
+export const LASTING = [
+  ...(['Resolved', 'Assigned', 'Transferred', 'CleanedUp'] as const),
+  ...(['deletion', 'unheld', 'progress', 'homeless', 'next attempt', 'acceptance'] as const),
+] as const;
+export type Lasting = (typeof LASTING)[number];
+
+const lasted = object('One thing that lasts.', {
+  what: enumOf('Which.', LASTING),
+  as: string('How it is; as soon as it is otherwise, this says nothing more.', { maxLength: 512 }),
+  seconds: count('How long it had been so when this was written.'),
+});
+/** Kept through restarts of the controller (K-19). */
+export type Lasted = TypeOf<typeof lasted>;
+
+export const lastedStatus = optional(
+  list(
+    "The controller's notes for the one that follows it: for how long what a time limit counts has been so.",
+    lasted,
+    LASTING.length,
+  ),
+);
+
 /** Fields of every transfer's status. */
 export const transferStatus = {
   message: optional(
@@ -89,6 +112,7 @@ export const transferStatus = {
   claimedBy: optional(string("The agent's pod that took it; empty until one has.", { maxLength: 253 })),
   attempts: optional(count('How often it was begun.')),
   nextAttemptTimestamp: optional(timestamp('When it is tried again after a failure that may pass.')),
+  lasted: lastedStatus,
   storage: optional(storage),
   snapshotID: optional(string('The restic snapshot that holds the volume.', SNAPSHOT_ID)),
   progress: optional(progress),

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { REASONS } from '../../api/names.ts';
 import { failureKindOf } from '../errors.ts';
+import { watchMemory } from '../process/memory-cap.ts';
 import { commandFailure, start, type Running } from '../process/spawn.ts';
 import { reasonOf, TransferFailure } from './reasons.ts';
 
@@ -44,7 +44,6 @@ const COMMAND = new URL('../cli/main.js', import.meta.url).pathname;
 /** glibc's thresholds and a small young generation, as bin/datamover sets them. */
 const NODE_ARGS = ['--max-semi-space-size=1', '--no-short-builtin-calls'];
 const MALLOC = { MALLOC_TRIM_THRESHOLD_: '134217728', MALLOC_MMAP_THRESHOLD_: '33554432' };
-const MEMORY_CHECK_MS = 1000;
 
 /**
  * Runs the transfer to its end and gives the summary that the command prints. The child ends with this process, with `signal`
@@ -62,7 +61,10 @@ export async function runTransfer(request: TransferRequest): Promise<Message> {
     signal: AbortSignal.any(signals),
   });
   request.onStart?.(child.pid);
-  const watch = watchMemory(child, request, limit);
+  const unwatch = watchMemory(child.pid, request.memoryLimitBytes, (cause) => {
+    const hint = 'raise --child-memory of the agent; what is uploaded is used again';
+    limit.abort(new TransferFailure({ ...naming(request), cause, hint, reason: REASONS.transferFailed }));
+  });
   try {
     const [summary, { stderr }] = await Promise.all([readLines(child, request), child.finished]);
     tellNotes(stderr, request);
@@ -76,7 +78,7 @@ export async function runTransfer(request: TransferRequest): Promise<Message> {
     if (limit.signal.aborted) throw limit.signal.reason;
     throw explain(error, request);
   } finally {
-    clearInterval(watch);
+    unwatch();
     await child.stop();
   }
 }
@@ -121,29 +123,6 @@ function parse(line: string): Message | undefined {
   } catch {
     return undefined;
   }
-}
-
-function watchMemory(child: Running, request: TransferRequest, limit: AbortController): NodeJS.Timeout {
-  return setInterval(() => {
-    void residentBytes(child.pid).then((bytes) => {
-      if (bytes <= request.memoryLimitBytes) return;
-      const mib = (count: number): string => `${Math.round(count / 2 ** 20)} MiB`;
-      limit.abort(
-        new TransferFailure({
-          ...naming(request),
-          cause: `the transfer took ${mib(bytes)} of memory, its limit is ${mib(request.memoryLimitBytes)}`,
-          hint: 'raise the limit of the agent; what is uploaded is used again',
-          reason: REASONS.transferFailed,
-        }),
-      );
-    });
-  }, MEMORY_CHECK_MS);
-}
-
-/** 0 for a process that is gone. */
-async function residentBytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
 }
 
 /** The command's own sentence, which says more than its exit status. */

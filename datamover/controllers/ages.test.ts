@@ -1,8 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { Stored } from '../kubernetes/object.ts';
+import type { Lasted, Lasting } from '../../api/transfer.ts';
 import type { VolumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
-import { Ages } from './ages.ts';
+import { Ages, type Aged } from './ages.ts';
 import { nextAttemptMs, planAssignments, restOf } from './assignment.ts';
 import { moveViewOf } from './velero/move-reconciler.ts';
 import { viewOf } from './transfer-object.ts';
@@ -49,21 +50,96 @@ const moment = fc
   .integer({ min: 0, max: 4_000_000_000 })
   .map((seconds) => new Date(seconds * 1000).toISOString().replace('.000', ''));
 
-describe('K-19: time limits count from when this process saw a thing, by its own steady clock', () => {
+const object = (uid: string, ...lasted: Lasted[]): Aged => ({ metadata: { uid }, status: { lasted } });
+
+describe('K-19: time limits count by steady clocks, and go on when another controller does', () => {
   it('starts anew when the thing changes, when it ended, and for an object of another UID', () => {
     const clock = new SteadyClockDouble();
     const ages = new Ages(clock.read);
-    expect(ages.of('u-1', 'deletion', 'x')).toBe(0);
+    const [one, two] = [object('u-1'), object('u-2')];
+    expect(ages.of(one, 'deletion', 'x')).toBe(0);
     clock.now += 5;
-    expect(ages.of('u-1', 'deletion', 'x')).toBe(5);
-    expect(ages.of('u-2', 'deletion', 'x')).toBe(0);
-    expect(ages.of('u-1', 'deletion', 'y')).toBe(0);
+    expect(ages.of(one, 'deletion', 'x')).toBe(5);
+    expect(ages.of(two, 'deletion', 'x')).toBe(0);
+    expect(ages.of(one, 'deletion', 'y')).toBe(0);
     clock.now += 5;
-    ages.end('u-1', 'deletion');
-    expect(ages.of('u-1', 'deletion', 'y')).toBe(0);
+    ages.end(one, 'deletion');
+    expect(ages.of(one, 'deletion', 'y')).toBe(0);
     clock.now += 5;
     ages.forget('u-2');
-    expect(ages.of('u-2', 'deletion', 'x')).toBe(0);
+    expect(ages.of(two, 'deletion', 'x')).toBe(0);
+  });
+
+  it('goes on from what the object says of the same state, and from nothing else', () => {
+    const noted = object('u-1', { what: 'homeless', as: '1', seconds: 40 });
+    const looks = (what: Lasting, as: string): number => new Ages(() => 0).of(noted, what, as);
+    expect([looks('homeless', '1'), looks('homeless', '2'), looks('progress', '1')]).toEqual([40_000, 0, 0]);
+    // What was seen to be otherwise since is not what the note speaks of.
+    const ages = new Ages(() => 0);
+    ages.of(noted, 'homeless', '2');
+    expect(ages.of(noted, 'homeless', '1')).toBe(0);
+    ages.end(noted, 'homeless');
+    expect(ages.of(noted, 'homeless', '1')).toBe(0);
+  });
+
+  it('is noted soon, then seldom, and taken back when it ended', () => {
+    const clock = new SteadyClockDouble();
+    const ages = new Ages(clock.read);
+    let one = object('u-1');
+    const notedAt: number[] = [];
+    for (let second = 0; second <= 300; second += 5) {
+      clock.now = second * 1_000;
+      ages.of(one, 'homeless', '1');
+      // A state without a limit is not noted.
+      ages.of(one, 'Resolved', 'True', 0);
+      // What is not due is the same as before, so that nothing is written.
+      if (!ages.isDue(one)) expect(ages.notes(one)).toBe(one.status?.lasted);
+      else {
+        one = object('u-1', ...(ages.notes(one) ?? []));
+        expect(one.status?.lasted).toEqual([{ what: 'homeless', as: '1', seconds: second }]);
+        notedAt.push(second);
+      }
+    }
+    expect(notedAt).toEqual([10, 30, 70, 130, 190, 250]);
+    ages.end(one, 'homeless');
+    expect([ages.isDue(one), ages.notes(one)]).toEqual([true, []]);
+  });
+
+  it('a note of what this process has not looked at stays', () => {
+    const clock = new SteadyClockDouble();
+    const ages = new Ages(clock.read);
+    const rest: Lasted = { what: 'next attempt', as: 'then', seconds: 7 };
+    const one = object('u-1', rest);
+    ages.of(one, 'homeless', '1');
+    clock.now += 60_000;
+    expect(ages.notes(one)).toEqual([rest, { what: 'homeless', as: '1', seconds: 60 }]);
+  });
+
+  it('controllers that never live long come to the limit, and never before its time', () => {
+    const limitMs = SETTINGS.snapshotTimeout;
+    // From looks every five seconds: lives of 15 s and more.
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 3, max: 100 }), { minLength: 1 }), (lives) => {
+        const clock = new SteadyClockDouble();
+        const conditions = [condition('Resolved', 'False', '2026-03-01T02:00:00Z')];
+        let seen = backup({ conditions });
+        let livedMs = 0;
+        for (let life = 0; ; life += 1) {
+          const ages = new Ages(clock.read);
+          for (let look = 0; look <= (lives[life % lives.length] ?? 0); look += 1) {
+            if (look > 0) [clock.now, livedMs] = [clock.now + 5_000, livedMs + 5_000];
+            if (planTransfer(viewOf(seen, ages), AROUND, SETTINGS).do === 'end') {
+              expect(livedMs).toBeGreaterThanOrEqual(limitMs);
+              expect(livedMs).toBeLessThan(3 * limitMs);
+              return;
+            }
+            seen = backup({ conditions, lasted: ages.notes(seen) ?? [] });
+          }
+          // Nobody lives for a while, which no one counts.
+          clock.now += 3_600_000;
+        }
+      }),
+    );
   });
 
   it('nothing of what is deleted, or of what has ended, is remembered', () => {

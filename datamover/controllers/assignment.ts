@@ -24,10 +24,15 @@ export type Rest = (object: TransferObject) => number;
 
 /** After a failed attempt, by the controller's own steady clock (K-19, K-21): `nextAttemptTimestamp` is for people. */
 export function restOf(ages: Ages, retryBackoff: number): Rest {
-  return ({ metadata: { uid }, status }) => {
+  return (object) => {
+    const { status } = object;
     const next = status?.nextAttemptTimestamp;
-    if (next === undefined) return 0;
-    return retryDelayMs(status?.attempts ?? 1, retryBackoff) - ages.of(uid, 'next attempt', next);
+    if (next === undefined) {
+      ages.end(object, 'next attempt');
+      return 0;
+    }
+    const wait = retryDelayMs(status?.attempts ?? 1, retryBackoff);
+    return wait - ages.of(object, 'next attempt', next, wait);
   };
 }
 

@@ -74,6 +74,11 @@ export class BackupFlow implements TransferFlow<VolumeSnapshotBackup> {
     return Promise.resolve({});
   }
 
+  /** A claim that is backed up has its volume. */
+  waitingClaim(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   /** Nothing is made for a backup. */
   cleanUp(): Promise<readonly string[]> {
     return Promise.resolve([]);

@@ -113,7 +113,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
       ages,
       clusterName: new ClusterName(namespaceUid(client), log, settings.clusterName),
     },
-    ...{ repositories: new RepositoryMaker() },
+    ...{ repositories: new RepositoryMaker(settings.childMemory) },
     lookAround: (object: TransferObject) => look.of(object),
     remember: (object: TransferObject) => transfers.remember(object),
   };
@@ -160,12 +160,19 @@ export async function runController(options: ControllerOptions): Promise<void> {
   );
   if (uploads !== undefined) {
     const flow = new UploadFlow(client, () => classes.list());
-    const parts = { client, moves: client.of(DATA_UPLOADS), flow, ages, log };
+    const parts = { client, moves: client.of(DATA_UPLOADS), flow, events, ages, log };
     const loop = new MoveReconciler({ ...parts, transfers: resourceOf(volumeSnapshotBackup) });
     loops.push(follow(uploads, WORKERS, (move) => ifOurs(move, () => loop.reconcile(move)), following));
   }
   if (downloads !== undefined) {
-    const parts = { client, moves: client.of(DATA_DOWNLOADS), flow: new DownloadFlow(), ages, log };
+    const parts = {
+      client,
+      moves: client.of(DATA_DOWNLOADS),
+      flow: new DownloadFlow(client),
+      events,
+      ages,
+      log,
+    };
     const loop = new MoveReconciler({ ...parts, transfers: resourceOf(volumeSnapshotRestore) });
     loops.push(follow(downloads, WORKERS, (move) => ifOurs(move, () => loop.reconcile(move)), following));
   }

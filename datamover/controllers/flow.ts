@@ -1,4 +1,4 @@
-import type { Stored } from '../kubernetes/object.ts';
+import type { KubernetesObject, Stored } from '../kubernetes/object.ts';
 import type { TransferKind, StatusChange } from './transfer-object.ts';
 import type { RepositoryRequest } from './repository/access.ts';
 import type { CephAccess } from './resolve/ceph-secret.ts';
@@ -13,6 +13,8 @@ export interface TransferFlow<T extends TransferKind> {
   ceph(object: Stored<T>, signal: AbortSignal): Promise<CephAccess | undefined>;
   /** What is to be done when the bytes are there. May be called again. */
   finish(object: Stored<T>): Promise<StatusChange | Waiting>;
+  /** Whom nobody else would tell that the transfer came to nothing: the claim that still waits for its volume. */
+  waitingClaim(object: Stored<T>): Promise<Stored<KubernetesObject> | undefined>;
   /** Takes away all that was made for it, save its secret and lease; gives what is left and has to be waited for. */
   cleanUp(object: Stored<T>): Promise<readonly string[]>;
 }

@@ -25,6 +25,8 @@ export interface ControllerSettings {
   /** For a node without which a queued transfer cannot begin. */
   readonly nodeTimeout: number;
   readonly resyncInterval: number;
+  /** Bytes that a child on a repository may take. */
+  readonly childMemory: number;
 }
 
 const SECOND = 1000;
@@ -46,4 +48,5 @@ export const DEFAULTS = {
   cleanupTimeout: 5 * MINUTE,
   nodeTimeout: 240 * MINUTE,
   resyncInterval: 10 * MINUTE,
+  childMemory: 512 * 2 ** 20,
 } as const satisfies Partial<ControllerSettings>;

@@ -32,12 +32,10 @@ describePeers([...KUBERNETES_PEERS, 'snapshot-controller', 'helm'], 'K-35: a Sna
   afterAll(() => bench.remove());
 
   const onRepository = (...args: readonly string[]) =>
-    runOnRepository(
-      { repository: bench.repository, password: PASSWORD },
-      'try',
-      args,
-      AbortSignal.timeout(300_000),
-    );
+    runOnRepository({ repository: bench.repository, password: PASSWORD }, 'try', args, {
+      memoryBytes: DEFAULTS.childMemory,
+      signal: AbortSignal.timeout(300_000),
+    });
 
   const snapshots = async () =>
     ((await onRepository('snapshots')).flat() as { readonly id: string }[]).map(({ id }) => id);

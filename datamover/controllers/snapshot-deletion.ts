@@ -23,6 +23,8 @@ type Request = Stored<SnapshotDeleteRequest>;
 
 /** How long a request that is done stays, for whoever wants to see it. */
 const KEPT_MS = 24 * 3_600_000;
+/** Between two looks at whether it is to be noted for how long one has rested. */
+const GLANCE_MS = 15_000;
 
 export type DeletionStep =
   | { readonly do: 'leave' }
@@ -75,7 +77,8 @@ export class SnapshotDeletion {
       case 'leave':
         return undefined;
       case 'wait':
-        return { againAfterMs: step.ms };
+        await this.#noteAges(request);
+        return { againAfterMs: resting(request) ? Math.min(step.ms, GLANCE_MS) : step.ms };
       case 'remove':
         await orMissing(requests.delete(namespace, name, { uid }));
         return undefined;
@@ -102,12 +105,21 @@ export class SnapshotDeletion {
   }
 
   /** By our own steady clock (K-19). */
-  #restOf({ metadata: { uid }, status }: Request): number {
-    const next = status?.nextAttemptTimestamp;
+  #restOf(request: Request): number {
+    const { attempts = 1, nextAttemptTimestamp: next } = request.status ?? {};
     // One that has ended may lie there for long: nothing of it is remembered.
-    if (next === undefined || status?.phase !== 'InProgress') return 0;
-    const wait = retryDelayMs(status.attempts ?? 1, this.#site.settings.retryBackoff);
-    return wait - this.#ages.of(uid, 'next attempt', next);
+    if (next === undefined || !resting(request)) return 0;
+    const wait = retryDelayMs(attempts, this.#site.settings.retryBackoff);
+    return wait - this.#ages.of(request, 'next attempt', next, wait);
+  }
+
+  /** A controller that comes after this one goes on with the rest. */
+  async #noteAges(request: Request): Promise<void> {
+    if (!resting(request) || !this.#ages.isDue(request)) return;
+    const { namespace, name, resourceVersion } = request.metadata;
+    const requests = this.#site.client.of(resourceOf(snapshotDeleteRequest));
+    const patch = { metadata: { resourceVersion }, status: { lasted: this.#ages.notes(request) ?? [] } };
+    await requests.patch(namespace, name, patch, { subresource: 'status' });
   }
 
   async #run(request: Request, signal: AbortSignal): Promise<Reconciled> {
@@ -153,11 +165,12 @@ export class SnapshotDeletion {
       volume: { namespace: spec.sourceNamespace, claim: spec.claim ?? '' },
     });
     const operation = 'forget snapshot of';
-    const listed = (await runOnRepository(access, operation, ['snapshots'], signal)).flat();
+    const bounds = { memoryBytes: this.#site.settings.childMemory, signal };
+    const listed = (await runOnRepository(access, operation, ['snapshots'], bounds)).flat();
     const found = listed.find((snapshot) => fieldOf(snapshot, 'id') === spec.snapshotID);
     if (found === undefined) return;
     refuseOtherVolume(spec, fieldOf(found, 'paths'));
-    await runOnRepository(access, operation, ['forget', spec.snapshotID, '--prune'], signal);
+    await runOnRepository(access, operation, ['forget', spec.snapshotID, '--prune'], bounds);
   }
 
   async #write(
@@ -173,6 +186,11 @@ export class SnapshotDeletion {
     const requests = this.#site.client.of(resourceOf(snapshotDeleteRequest));
     await requests.applyStatus(namespace, name, { ...status, conditions });
   }
+}
+
+/** It failed, and is tried again after a while. */
+function resting({ status }: Request): boolean {
+  return status?.phase === 'InProgress' && status.nextAttemptTimestamp !== undefined;
 }
 
 /**

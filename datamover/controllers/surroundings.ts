@@ -26,8 +26,7 @@ export interface SurroundingsParts {
   readonly onOthers: (object: TransferObject, because: string) => void;
 }
 
-/** Since when something has been as it is, by this machine's steady clock. */
-/** What plans need to know beside the object. Times are counted from when this process saw it: clocks of others are not asked. */
+/** What plans need to know beside the object. */
 export class SurroundingsLook {
   readonly #parts: SurroundingsParts;
   readonly #observer = new LeaseObserver();
@@ -47,22 +46,24 @@ export class SurroundingsLook {
 
   async of(object: TransferObject): Promise<Surroundings> {
     const { status } = object;
-    const uid = object.metadata.uid;
-    const claimed = (status?.claimedBy ?? '') !== '';
+    const claimedBy = status?.claimedBy ?? '';
+    const claimed = claimedBy !== '';
+    // What an earlier attempt had to do with is not held against this one.
+    const attempt = String(status?.attempts ?? 0);
     const lease = this.#leaseOf(object);
     const unheld = claimed && lease !== 'held';
     const { ages } = this.#parts;
     const homeless = this.#isHomeless(object);
-    if (!homeless) ages.end(uid, 'homeless');
-    if (!unheld) ages.end(uid, 'unheld');
-    if (!claimed) ages.end(uid, 'progress');
+    if (!homeless) ages.end(object, 'homeless');
+    if (!unheld) ages.end(object, 'unheld');
+    if (!claimed) ages.end(object, 'progress');
     return {
       ours: status?.phase !== undefined || (await this.#isOurs(object)),
       orphaned: await orphanedBecause(this.#parts.client, object),
       lease,
-      unheldForMs: unheld ? ages.of(uid, 'unheld', status?.claimedBy ?? '') : 0,
-      stillForMs: claimed ? ages.of(uid, 'progress', `${status?.claimedBy ?? ''} ${movesOf(status)}`) : 0,
-      homelessForMs: homeless ? ages.of(uid, 'homeless', '') : 0,
+      unheldForMs: unheld ? ages.of(object, 'unheld', `${attempt} ${claimedBy}`) : 0,
+      stillForMs: claimed ? ages.of(object, 'progress', `${attempt} ${claimedBy} ${movesOf(status)}`) : 0,
+      homelessForMs: homeless ? ages.of(object, 'homeless', attempt) : 0,
       agentAlive: this.agents().some(({ node }) => node === status?.node),
     };
   }

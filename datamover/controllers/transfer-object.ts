@@ -2,7 +2,7 @@ import { FINALIZER } from '../../api/names.ts';
 import { transferIdOf } from '../../api/derived-names.ts';
 import { volumeSnapshotBackup, type VolumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
 import type { VolumeSnapshotRestore } from '../../api/volume-snapshot-restore.ts';
-import type { TransferStorage } from '../../api/transfer.ts';
+import type { Lasted, TransferStorage } from '../../api/transfer.ts';
 import { findCondition, withCondition, type Condition } from '../kubernetes/conditions.ts';
 import type { Applied, KindClient } from '../kubernetes/client.ts';
 import type { KubernetesObject, Stored } from '../kubernetes/object.ts';
@@ -55,6 +55,7 @@ export interface StatusChange {
   readonly node?: string | null;
   readonly attempts?: number;
   readonly nextAttemptTimestamp?: string | null;
+  readonly lasted?: readonly Lasted[] | null;
   readonly storage?: TransferStorage;
   readonly resticrepository?: string;
   readonly sourcePVCData?: NonNullable<VolumeSnapshotBackup['status']>['sourcePVCData'];
@@ -68,7 +69,7 @@ export interface StatusChange {
 const FIELDS = [
   ...['phase', 'message', 'batchingStatus', 'transferID', 'node', 'attempts', 'nextAttemptTimestamp'],
   ...['storage', 'resticrepository', 'sourcePVCData', 'volumeSnapshotClassName', 'completionTimestamp'],
-  ...['volumeSnapshotContentName', 'snapshotHandle', 'volumeName'],
+  ...['volumeSnapshotContentName', 'snapshotHandle', 'volumeName', 'lasted'],
 ];
 const CONDITIONS = ['Reconciled', 'Resolved', 'Assigned', 'CleanedUp'];
 
@@ -106,29 +107,37 @@ export async function writeStatus<T extends TransferKind>(
   return client.apply(applied as Applied<T>, { subresource: 'status' });
 }
 
-/** The object as plans see it. How long something has been so is counted from when this process saw it first (K-19). */
+/** The object as plans see it, with how long something has been so (K-19). */
 export function viewOf(object: TransferObject, ages: Ages): TransferView {
   const { metadata, spec, status } = object;
-  const { uid, deletionTimestamp } = metadata;
-  const condition = (type: string): ConditionView | undefined => {
+  const { deletionTimestamp } = metadata;
+  const claimed = (status?.claimedBy ?? '') !== '';
+  /** `limited` is the state of it that may not last: for how long it did is kept through restarts. */
+  const condition = (
+    type: 'Resolved' | 'Assigned' | 'Transferred' | 'CleanedUp',
+    limited: 'True' | 'False' | undefined,
+  ): ConditionView | undefined => {
     const found = findCondition(status?.conditions, type);
     if (found === undefined) return undefined;
     const { reason, message, lastTransitionTime } = found;
-    const forMs = ages.of(uid, type, `${found.status} ${lastTransitionTime}`);
+    const as = `${found.status} ${lastTransitionTime}`;
+    const forMs = ages.of(object, type, as, found.status === limited ? Infinity : 0);
     return { status: found.status, reason, message, forMs };
   };
   return {
     phase: status?.phase,
     batchingStatus: status?.batchingStatus,
-    deletedForMs: deletionTimestamp === undefined ? undefined : ages.of(uid, 'deletion', deletionTimestamp),
+    deletedForMs:
+      deletionTimestamp === undefined ? undefined : ages.of(object, 'deletion', deletionTimestamp),
     hasFinalizer: metadata.finalizers?.includes(FINALIZER) === true,
     cancel: spec.cancel === true,
-    claimed: (status?.claimedBy ?? '') !== '',
+    claimed,
     attempts: status?.attempts ?? 0,
-    resolved: condition('Resolved'),
-    assigned: condition('Assigned'),
-    transferred: condition('Transferred'),
-    cleanedUp: condition('CleanedUp'),
+    resolved: condition('Resolved', 'False'),
+    // Once claimed, the agent is on its way.
+    assigned: condition('Assigned', claimed ? undefined : 'True'),
+    transferred: condition('Transferred', 'True'),
+    cleanedUp: condition('CleanedUp', 'False'),
   };
 }
 

@@ -69,6 +69,8 @@ export class TransferReconciler<T extends TransferKind> {
     const around = await this.#parts.lookAround(object);
     const step = planTransfer(viewOf(object, this.#parts.ages), around, this.#parts.site.settings);
     if (step.do !== 'leave' && step.do !== 'wait') this.#log(object, { step: step.do }, 'next step');
+    else if (object.status?.phase === 'InProgress' && this.#parts.ages.isDue(object))
+      return this.#noteAges(object, step);
     return this.#execute(object, step, signal);
   }
 
@@ -99,6 +101,12 @@ export class TransferReconciler<T extends TransferKind> {
       case 'letGo':
         return this.#letGo(object, step.left);
     }
+  }
+
+  /** Nothing happens, which is just what time limits count: a controller that comes after this one has to know for how long. */
+  async #noteAges(object: Stored<T>, step: Step): Promise<Reconciled> {
+    await this.#write(object, {}, []);
+    return { againAfterMs: step.do === 'wait' ? step.ms : GLANCE_MS };
   }
 
   async #begin(object: Stored<T>): Promise<Reconciled> {
@@ -205,11 +213,13 @@ export class TransferReconciler<T extends TransferKind> {
     reason: Reason,
     message: string,
   ): Promise<Reconciled> {
+    const waiting = await this.#parts.flow.waitingClaim(object);
     await this.#write(object, { phase, message, completionTimestamp: timestampOf(Date.now()) }, [
       condition(CONDITIONS.reconciled, phase === 'Failed' ? 'False' : 'True', reason, message),
       condition(CONDITIONS.cleanedUp, 'False', reason, 'what was made for it is being taken away'),
     ]);
     this.#tell(object, phase === 'Failed' ? 'Warning' : 'Normal', reason, message);
+    if (waiting !== undefined) this.#parts.events.record(waiting, 'Warning', reason, message);
     return undefined;
   }
 
@@ -293,8 +303,9 @@ export class TransferReconciler<T extends TransferKind> {
     change: StatusChange,
     conditions: readonly ConditionChange[],
   ): Promise<void> {
-    const { objects, remember } = this.#parts;
-    remember(await writeStatus(objects, object, change, conditions));
+    const { objects, remember, ages } = this.#parts;
+    const lasted = ages.notes(object) ?? null;
+    remember(await writeStatus(objects, object, { ...change, lasted }, conditions));
   }
 
   #tell(object: Stored<T>, type: 'Normal' | 'Warning', reason: Reason, message: string): void {

@@ -23,6 +23,7 @@ export interface Command {
   readonly stdoutTo?: number;
   /** Ends the program: SIGTERM, and SIGKILL when it does not follow. */
   readonly signal?: AbortSignal;
+  readonly onStart?: (pid: number) => void;
   /** Exit statuses that are no failure; 0 alone without it. */
   readonly accept?: readonly number[];
   /** For the error's sentence; `run` and the program's name without them. */
@@ -141,7 +142,9 @@ export async function start(command: Command): Promise<Running> {
   finished.catch(() => undefined);
   // `kill` and `spawn` both report through 'error'; after the start only a failed kill is left, and `exit` tells the outcome.
   child.on('error', () => undefined);
-  return { pid: child.pid ?? -1, stdout, finished, stop };
+  const pid = child.pid ?? -1;
+  command.onStart?.(pid);
+  return { pid, stdout, finished, stop };
 }
 
 /** How the program behind this error failed, if a program did: for callers that tell exit statuses apart. */

@@ -57,7 +57,8 @@ describePeers([...KUBERNETES_PEERS, 'helm'], 'the chart', () => {
     const argsOf = (kind: string): readonly string[] =>
       manifests.find((manifest) => manifest.kind === kind)?.spec?.template?.spec.containers[0]?.args ?? [];
     expect(argsOf('Deployment')).toEqual([
-      ...['controller', '--http-address=:8080', '--log-level=info', `--protected-namespaces=${velero}`],
+      ...['controller', '--child-memory=512Mi', '--http-address=:8080', '--log-level=info'],
+      `--protected-namespaces=${velero}`,
       ...[
         `--velero-namespace=${velero}`,
         `--zfs-namespace=${velero}`,

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { DataDownload, DataUpload } from '../../api/neighbours/velero.ts';
 import type { VolumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
 import { run } from '../../datamover/process/spawn.ts';
 import type { System } from '../cluster/system.ts';
@@ -6,6 +7,8 @@ import { claim } from '../servers/claims.ts';
 import { requirePeer } from '../servers/peers.ts';
 
 export const MEBIBYTE = 2 ** 20;
+/** Velero moves the data itself, by our mover. */
+export const MOVE = ['--snapshot-move-data', '--data-mover', 'datamover.io'] as const;
 
 /** A namespace with a ConfigMap and claims on RBD, each with data, and what must come back. */
 export interface Application {
@@ -95,6 +98,44 @@ async function runBackup(
   return { said, described };
 }
 
+/** The DataUploads of a backup, by claim. */
+export async function uploadsOf(system: System, backup: string): Promise<ReadonlyMap<string, DataUpload>> {
+  const items = await movesOf<DataUpload>(system, 'datauploads', `velero.io/backup-name=${backup}`);
+  return new Map(items.map((upload) => [upload.spec.sourcePVC, upload]));
+}
+
+/** The DataDownloads of a restore, by claim. */
+export async function downloadsOf(
+  system: System,
+  restore: string,
+): Promise<ReadonlyMap<string, DataDownload>> {
+  const items = await movesOf<DataDownload>(system, 'datadownloads', `velero.io/restore-name=${restore}`);
+  return new Map(items.map((download) => [download.spec.targetVolume.pvc, download]));
+}
+
+async function movesOf<T>(
+  { cluster, velero }: System,
+  kind: string,
+  selector: string,
+): Promise<readonly T[]> {
+  const where = ['--namespace', velero.namespace, `--selector=${selector}`, '--output=json'];
+  const found = await cluster.kubectl(['get', `${kind}.velero.io`, ...where]);
+  return (JSON.parse(found) as { readonly items: readonly T[] }).items;
+}
+
+/** Changes an object by a merge patch. */
+export async function patch(
+  { cluster }: System,
+  kind: string,
+  name: string,
+  namespace: string,
+  body: object,
+): Promise<void> {
+  await cluster.kubectl([
+    ...['patch', kind, name, '--namespace', namespace, '--type=merge', `--patch=${JSON.stringify(body)}`],
+  ]);
+}
+
 /** What the mover has written down of a Velero backup, by claim. */
 export async function recordsOf(
   { cluster }: System,
@@ -137,17 +178,50 @@ export async function awaitBackup({ velero, cluster }: System, name: string): Pr
 }
 
 /** `velero restore create` to its end; gives what `describe` says. Throws when it is not Completed. */
-export async function restore(
-  { velero }: Pick<System, 'velero'>,
-  name: string,
-  backup: string,
-  ...flags: readonly string[]
-): Promise<string> {
-  const said = await velero.cli('restore', 'create', name, '--from-backup', backup, ...flags, '--wait');
-  const described = await velero.cli('restore', 'describe', name, '--details');
+export async function restore(system: Pick<System, 'velero'>, ...asked: VeleroRestore): Promise<string> {
+  const { said, described } = await runRestore(system, ...asked);
   if (!`${said}${described}`.includes('Restore completed with status: Completed'))
-    throw new Error(await why({ velero }, said, described));
+    throw new Error(await why(system, said, described));
   return described;
+}
+
+/** The same for one that must be PartiallyFailed; what it says is in one line. */
+export async function failingRestore(
+  system: Pick<System, 'velero'>,
+  ...asked: VeleroRestore
+): Promise<string> {
+  const { said, described } = await runRestore(system, ...asked);
+  if (!`${said}${described}`.includes('Restore completed with status: PartiallyFailed'))
+    throw new Error(await why(system, said, described));
+  return oneLine(described);
+}
+
+type VeleroRestore = [name: string, backup: string, ...flags: readonly string[]];
+
+async function runRestore(
+  { velero }: Pick<System, 'velero'>,
+  ...[name, backup, ...flags]: VeleroRestore
+): Promise<{ readonly said: string; readonly described: string }> {
+  const said = await velero.cli('restore', 'create', name, '--from-backup', backup, ...flags, '--wait');
+  return { said, described: await velero.cli('restore', 'describe', name, '--details') };
+}
+
+/** The phase of a claim, and what its warnings say, in one line each. */
+export async function toldOf(
+  { cluster }: System,
+  namespace: string,
+  claim: string,
+): Promise<{ readonly phase: string; readonly warnings: readonly string[] }> {
+  const where = ['--namespace', namespace];
+  const phase = await cluster.kubectl([
+    ...['get', 'pvc', claim, ...where, '--output=jsonpath={.status.phase}'],
+  ]);
+  const about = `involvedObject.kind=PersistentVolumeClaim,involvedObject.name=${claim},type=Warning`;
+  const found = await cluster.kubectl([
+    ...['get', 'events', ...where, `--field-selector=${about}`, '--output=json'],
+  ]);
+  const { items } = JSON.parse(found) as { readonly items: readonly { readonly message: string }[] };
+  return { phase, warnings: items.map(({ message }) => oneLine(message)) };
 }
 
 /** Sentences may hold runs of blanks, and descriptions break none. */

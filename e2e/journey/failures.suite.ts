@@ -1,12 +1,24 @@
 import { beforeAll, expect, test } from '@jest/globals';
+import type { DataUpload } from '../../api/neighbours/velero.ts';
 import type { VolumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
 import { until } from '../../datamover/kubernetes/testing/waiting.ts';
 import type { System } from '../cluster/system.ts';
-import { backUp, failingBackUp, makeApplication, oneLine, type Application } from './application.ts';
+import {
+  backUp,
+  failingBackUp,
+  makeApplication,
+  MEBIBYTE,
+  MOVE,
+  oneLine,
+  patch,
+  uploadsOf,
+  type Application,
+} from './application.ts';
 
 /**
  * Failures on the way, with everything real: what a mover's double shows of Velero's side is in e2e/velero/path-b.test.ts. For a system
- * that gives up soon.
+ * that gives up soon, and whose default DataMoverClass is called `ours`. What can be is tried in both ways at once: `NAME` is a plain CSI
+ * backup, `NAME-moved` one of which Velero moves the data.
  */
 export function failures(running: () => System): void {
   let system: System;
@@ -41,10 +53,34 @@ export function failures(running: () => System): void {
     return record;
   }
 
-  const patch = (kind: string, name: string, namespace: string, body: object) =>
+  /** The DataUpload of the only claim, once it is so. */
+  async function uploadOf(backup: string, found: (upload: DataUpload) => boolean): Promise<DataUpload> {
+    let upload: DataUpload | undefined;
+    await until(
+      async () => {
+        upload = (await uploadsOf(system, backup)).get('data');
+        return upload !== undefined && found(upload);
+      },
+      () => JSON.stringify(upload?.status),
+      240_000,
+    );
+    if (upload === undefined) throw new Error(`${backup} has no DataUpload`);
+    return upload;
+  }
+
+  /** K-37: what Velero left to the mover goes with a move that came to nothing. */
+  const snapshotGoes = ({ spec }: DataUpload) =>
     system.cluster.kubectl([
-      ...['patch', kind, name, '--namespace', namespace, '--type=merge', `--patch=${JSON.stringify(body)}`],
+      ...['wait', '--for=delete', `volumesnapshot/${spec.csiSnapshot?.volumeSnapshot ?? ''}`],
+      ...['--namespace', application.namespace, '--timeout=120s'],
     ]);
+
+  const plainAndMoved = <T>(
+    run: (name: string, ...more: readonly string[]) => Promise<T>,
+    name: string,
+  ): Promise<readonly [plain: T, moved: T]> => Promise.all([run(name), run(`${name}-moved`, ...MOVE)]);
+  const fail = (name: string, ...more: readonly string[]) =>
+    failingBackUp(system, name, [application.namespace], ...more);
 
   test.each([
     // A port on which nobody listens.
@@ -62,9 +98,9 @@ export function failures(running: () => System): void {
           AWS_DEFAULT_REGION: 'us-east-1',
         },
       });
-      await patch('configmap', 'datamover', velero.namespace, { data: { resticSecret: name } });
+      await patch(system, 'configmap', 'datamover', velero.namespace, { data: { resticSecret: name } });
       const described = await failingBackUp(system, name, [application.namespace]);
-      await patch('configmap', 'datamover', velero.namespace, { data: { resticSecret: null } });
+      await patch(system, 'configmap', 'datamover', velero.namespace, { data: { resticSecret: null } });
       const record = await recordOf(name);
       expect(record?.status?.phase).toBe('Failed');
       expect(record?.status?.message).toMatch(cause);
@@ -74,33 +110,89 @@ export function failures(running: () => System): void {
     600_000,
   );
 
-  test('without a running agent the item operation’s time limit ends the wait, and the transfer', async () => {
-    for (const agent of system.mover.agents.values()) await agent.kill();
-    const limit = ['--item-operation-timeout', '15s'];
-    const described = await failingBackUp(system, 'late', [application.namespace], ...limit);
-    expect(described).toContain('Asynchronous action timed out');
-    const record = await eventually('late', ({ status }) => status?.phase === 'Canceled');
-    expect(record.spec.cancel).toBe(true);
+  test('without a running mover the item operation’s time limit ends the wait, and the transfers', async () => {
+    const { agents, controller } = system.mover;
+    for (const process of [controller, ...agents.values()]) await process.stop();
+    const limited = (name: string, ...more: readonly string[]) =>
+      fail(name, '--item-operation-timeout', '15s', ...more);
+    for (const described of await plainAndMoved(limited, 'late'))
+      expect(described).toContain('Asynchronous action timed out');
+    const [record, upload] = [await recordOf('late'), (await uploadsOf(system, 'late-moved')).get('data')];
+    expect([record?.spec.cancel, record?.status?.phase]).toEqual([true, undefined]);
+    expect([upload?.spec.cancel, upload?.status?.phase ?? '']).toEqual([true, '']);
+    await controller.start();
+    await eventually('late', ({ status }) => status?.phase === 'Canceled');
+    await snapshotGoes(await uploadOf('late-moved', ({ status }) => status?.phase === 'Canceled'));
   }, 600_000);
 
   test('what is canceled by hand is no success, and says so on both sides', async () => {
-    const failing = failingBackUp(system, 'stopped', [application.namespace]);
-    const { metadata } = await eventually('stopped', ({ status }) => status?.phase === 'InProgress');
-    await patch('vsb', metadata.name ?? '', application.namespace, { spec: { cancel: true } });
-    const described = oneLine(await failing);
+    // No agent runs.
+    const failing = plainAndMoved(fail, 'stopped');
+    const begun = await eventually('stopped', ({ status }) => status?.phase === 'InProgress');
+    const accepted = await uploadOf('stopped-moved', ({ status }) => status?.phase === 'Accepted');
+    const spec = { spec: { cancel: true } };
+    await patch(system, 'vsb', begun.metadata.name ?? '', application.namespace, spec);
+    await patch(system, 'dataupload', accepted.metadata.name ?? '', system.velero.namespace, spec);
+    const [plain, moved] = await failing;
     const record = await eventually('stopped', ({ status }) => status?.phase === 'Canceled');
-    expect(described).toContain(oneLine(record.status?.message ?? 'no message'));
+    expect(oneLine(plain)).toContain(oneLine(record.status?.message ?? 'no message'));
+    // Velero has words of its own for it.
+    expect(moved).toContain('Data upload is canceled');
+    await snapshotGoes(await uploadOf('stopped-moved', ({ status }) => status?.phase === 'Canceled'));
   }, 600_000);
 
-  test('an agent that is killed at work comes back, and the backup is Completed', async () => {
-    const { agents } = system.mover;
-    for (const agent of agents.values()) await agent.start();
-    const completing = backUp(system, 'survives', [application.namespace]);
-    const taken = await eventually('survives', ({ status }) => (status?.claimedBy ?? '') !== '');
-    const agent = agents.get(taken.status?.node ?? '');
-    await agent?.kill();
-    await agent?.start();
+  test('Velero that is killed while it waits, and agents that are killed at work, come back, and the backups are Completed', async () => {
+    const { cluster, velero, mover, s3 } = system;
+    await cluster.apply(
+      {
+        ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'slow', namespace: velero.namespace } },
+        stringData: {
+          ...{ AWS_ACCESS_KEY_ID: s3.accessKey, AWS_SECRET_ACCESS_KEY: s3.secretKey },
+          RESTIC_PASSWORD: mover.password,
+        },
+      },
+      {
+        ...{ apiVersion: 'datamover.io/v1alpha1', kind: 'BackupTarget' },
+        metadata: { name: 'slow', namespace: velero.namespace },
+        spec: {
+          ...{ location: `s3:${s3.endpoint}/${velero.bucket}/restic/slow`, region: s3.region },
+          ...{ credentialsSecretRef: { name: 'slow' }, passwordSecretRef: { name: 'slow' } },
+          // The claim's data are ten times as much.
+          limits: { uploadBytesPerSecond: MEBIBYTE },
+        },
+      },
+    );
+    const target = (backupTarget: string | null) =>
+      cluster.kubectl([
+        ...['patch', 'datamoverclass', 'ours', '--type=merge'],
+        `--patch=${JSON.stringify({ spec: { backupTarget } })}`,
+      ]);
+    await target('slow');
+    // Without agents they wait.
+    const completing = plainAndMoved(
+      (name, ...more) => backUp(system, name, [application.namespace], ...more),
+      'survives',
+    );
+    for (const sign of ['create', 'jsonpath={.status.phase}=WaitingForPluginOperations'])
+      await cluster.kubectl([
+        ...['wait', `--for=${sign}`, '--timeout=240s', '--namespace', velero.namespace],
+        ...['backup.velero.io/survives', 'backup.velero.io/survives-moved'],
+      ]);
+    await velero.server.kill();
+    await velero.server.start();
+    for (const agent of mover.agents.values()) await agent.start();
+    await eventually('survives', ({ status }) => (status?.progress?.bytesDone ?? 0) > 0);
+    for (const agent of mover.agents.values()) await agent.kill();
+    for (const agent of mover.agents.values()) await agent.start();
     await completing;
-    expect((await recordOf('survives'))?.status?.phase).toBe('Completed');
+    await target(null);
+    const { status } = (await recordOf('survives')) ?? {};
+    // Whom the agent's successor adopts is not begun anew.
+    expect([status?.phase, status?.attempts]).toEqual(['Completed', 1]);
+    const begun = (await mover.log())
+      .split('\n')
+      .filter((line) => line.includes('child started') && line.includes(status?.transferID ?? 'no ID'));
+    expect(begun).toHaveLength(2);
+    expect((await uploadOf('survives-moved', () => true)).status?.phase).toBe('Completed');
   }, 600_000);
 }

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { DataUpload } from '../../api/neighbours/velero.ts';
 import { parseSnapshotReference } from '../../api/snapshot-reference.ts';
+import type { VolumeSnapshotRestore } from '../../api/volume-snapshot-restore.ts';
+import { until } from '../../datamover/kubernetes/testing/waiting.ts';
 import { startSystem, SYSTEM_PEERS, type System } from '../cluster/system.ts';
 import { describePeers } from '../servers/describe-peers.ts';
 import {
@@ -9,19 +11,24 @@ import {
   change,
   deleteBackup,
   digestsOf,
+  downloadsOf,
   failingBackUp,
+  failingRestore,
   loseApplication,
   makeApplication,
   MEBIBYTE,
+  MOVE,
   oneLine,
+  patch,
+  recordsOf,
   restic,
   restore,
   snapshotIds,
+  toldOf,
+  uploadsOf,
   type Application,
 } from './application.ts';
 import { failures } from './failures.suite.ts';
-
-const MOVE = ['--snapshot-move-data', '--data-mover', 'datamover.io'] as const;
 
 describePeers([...SYSTEM_PEERS, 'restic-current'], "Velero's own way to move data, with our mover", () => {
   let system: System;
@@ -29,22 +36,49 @@ describePeers([...SYSTEM_PEERS, 'restic-current'], "Velero's own way to move dat
   let application: Application;
 
   beforeAll(async () => {
-    system = await startSystem({ controllerArgs: ['--retries=1', '--retry-backoff=1s'] });
+    system = await startSystem({
+      controllerArgs: ['--retries=1', '--retry-backoff=1s'],
+      // So long Velero waits for a claim to be bound whose restore by the plugin has failed.
+      veleroArgs: ['--resource-timeout=15s'],
+    });
     application = await makeApplication(system, ['data', 'logs']);
+    const snapshotClass = ['get', 'volumesnapshotclass', system.rbd.snapshotClass, '--output=json'];
+    const known = JSON.parse(await system.cluster.kubectl(snapshotClass)) as object;
+    const classOf = (name: string, spec: object): object => ({
+      ...{ apiVersion: 'datamover.io/v1alpha1', kind: 'DataMoverClass', metadata: { name } },
+      spec: { mover: 'datamover.io', ...spec },
+    });
+    await system.cluster.apply(
+      { ...known, metadata: { name: 'retained' }, deletionPolicy: 'Retain' },
+      classOf('ours', { default: true }),
+      classOf('brief', { keepSnapshot: 'None' }),
+    );
+    await annotate('data', 'velero.io/csi-volumesnapshot-class=retained');
   }, 600_000);
   afterAll(async () => {
     await second?.stop();
     await system.stop();
   }, 180_000);
 
-  /** The DataUploads of a backup, by claim. */
-  async function uploadsOf(backup: string): Promise<ReadonlyMap<string, DataUpload>> {
-    const { cluster, velero } = system;
-    const selector = `--selector=velero.io/backup-name=${backup}`;
-    const where = ['--namespace', velero.namespace, '--output=json'];
-    const found = await cluster.kubectl(['get', 'datauploads.velero.io', selector, ...where]);
-    const { items } = JSON.parse(found) as { readonly items: readonly DataUpload[] };
-    return new Map(items.map((upload) => [upload.spec.sourcePVC, upload]));
+  const annotate = (claim: string, annotation: string) =>
+    system.cluster.kubectl([
+      ...['annotate', 'pvc', claim, annotation, '--overwrite', '--namespace', application.namespace],
+    ]);
+  const setPassword = (password: string) =>
+    patch(system, 'secret', 'dm-credential', system.velero.namespace, {
+      stringData: { RESTIC_PASSWORD: password },
+    });
+
+  /** Waits until so many snapshots are left on the storage itself, whatever is in the cluster. */
+  async function snapshotsOnCeph(count: number): Promise<void> {
+    let found: string[] = [];
+    await until(
+      async () => {
+        found = (await system.rbd.images()).filter((name) => name.startsWith('csi-snap-'));
+        return found.length === count;
+      },
+      () => found.join(),
+    );
   }
 
   /** The snapshots that stay, and nothing else of the mover does. */
@@ -67,7 +101,7 @@ describePeers([...SYSTEM_PEERS, 'restic-current'], "Velero's own way to move dat
     expect(described).toMatch(/Data Mover: datamover\.io/);
     expect(described).toMatch(/Moved data Size \(bytes\): 33554432/);
     expect(described).not.toMatch(/(Errors|Warnings):\s+[1-9]/);
-    const uploads = await uploadsOf('first');
+    const uploads = await uploadsOf(system, 'first');
     expect([...uploads.keys()].sort()).toEqual(['data', 'logs']);
     const moved = [...uploads.values()].map(
       ({ status }) => parseSnapshotReference(status?.snapshotID ?? '').snapshotID,
@@ -75,12 +109,14 @@ describePeers([...SYSTEM_PEERS, 'restic-current'], "Velero's own way to move dat
     expect(await snapshotsIn()).toEqual(moved.toSorted());
     await restic(system, application.namespace, 'check', '--read-data');
     expect(await keptSnapshots()).toEqual([...uploads.values()].map(snapshotOf).sort());
+    await snapshotsOnCeph(2);
   }, 600_000);
 
   test('K-37: a second one reads what has changed, by the first one’s snapshot, and takes its place', async () => {
     await change(system, application, 'data', 20 * MEBIBYTE, 4096);
+    await annotate('logs', 'datamover.io/class=brief');
     await backUp(system, 'second', [application.namespace], ...MOVE);
-    const [before, after] = [await uploadsOf('first'), await uploadsOf('second')];
+    const [before, after] = [await uploadsOf(system, 'first'), await uploadsOf(system, 'second')];
     for (const claim of ['data', 'logs']) {
       const first = parseSnapshotReference(before.get(claim)?.status?.snapshotID ?? '');
       const { incrementalBytes, dataMoverResult } = after.get(claim)?.status ?? {};
@@ -92,11 +128,15 @@ describePeers([...SYSTEM_PEERS, 'restic-current'], "Velero's own way to move dat
       expect(Number(dataMoverResult?.['bytesRead'])).toBeLessThanOrEqual(2 * OBJECT);
     }
     expect(Number(before.get('data')?.status?.dataMoverResult?.['bytesRead'])).toBeGreaterThan(2 * OBJECT);
-    expect(await keptSnapshots()).toEqual([...after.values()].map(snapshotOf).sort());
+    // One class keeps none; the other snapshot class would have kept all of them.
+    const data = after.get('data');
+    expect(await keptSnapshots()).toEqual([data === undefined ? '' : snapshotOf(data)]);
+    await snapshotsOnCeph(1);
   }, 600_000);
 
   test('the lost namespace comes back byte for byte', async () => {
     await loseApplication(system, application);
+    await snapshotsOnCeph(0);
     await restore(system, 'back', 'second');
     const { namespace, digests } = application;
     expect(await digestsOf(system, namespace, digests.keys())).toEqual(digests);
@@ -108,10 +148,102 @@ describePeers([...SYSTEM_PEERS, 'restic-current'], "Velero's own way to move dat
     expect(await digestsOf(system, `${namespace}-two`, digests.keys())).toEqual(digests);
   }, 600_000);
 
-  test('deleting a backup frees its data, and no other’s', async () => {
-    const kept = [...(await uploadsOf('second')).values()].map(
-      ({ status }) => parseSnapshotReference(status?.snapshotID ?? '').snapshotID,
+  const into = (namespace: string) => ['--namespace-mappings', `${application.namespace}:${namespace}`];
+  const restoresIn = async (namespace: string): Promise<ReadonlyMap<string, VolumeSnapshotRestore>> => {
+    const found = await system.cluster.kubectl(['get', 'vsr', '--namespace', namespace, '--output=json']);
+    const { items } = JSON.parse(found) as { readonly items: readonly VolumeSnapshotRestore[] };
+    return new Map(items.map((record) => [record.spec.target?.claimName ?? '', record]));
+  };
+
+  test('a wrong password and a missing class are failures, with the same sentence everywhere, on the way there and back', async () => {
+    await backUp(system, 'plain', [application.namespace]);
+    await setPassword('not the password');
+    await annotate('logs', 'datamover.io/class=gone');
+    const [described, ...restored] = await Promise.all([
+      failingBackUp(system, 'locked', [application.namespace], ...MOVE),
+      failingRestore(system, 'locked-moved', 'second', ...into('locked-moved')),
+      failingRestore(system, 'locked-plain', 'plain', ...into('locked-plain')),
+    ]);
+    await setPassword(system.mover.password);
+    await annotate('logs', 'datamover.io/class-');
+    const uploads = await uploadsOf(system, 'locked');
+    for (const [claim, cause] of [
+      ['data', /password/],
+      ['logs', /there is no DataMoverClass gone/],
+    ] as const) {
+      const { phase, message } = uploads.get(claim)?.status ?? {};
+      expect(phase).toBe('Failed');
+      expect(message).toMatch(cause);
+      expect(oneLine(described)).toContain(oneLine(message ?? ''));
+    }
+    const downloads = await downloadsOf(system, 'locked-moved');
+    const records = await restoresIn('locked-plain');
+    for (const claim of ['data', 'logs'])
+      for (const [object, namespace, said] of [
+        [downloads.get(claim), 'locked-moved', restored[0]],
+        [records.get(claim), 'locked-plain', restored[1]],
+      ] as const) {
+        const { phase, message = '' } = object?.status ?? {};
+        expect([phase, message]).toEqual(['Failed', expect.stringMatching(/password/)]);
+        expect(said).toContain(oneLine(message));
+        // Nobody who sees a claim that waits for its volume thinks of a VolumeSnapshotRestore.
+        const told = await toldOf(system, namespace, claim);
+        expect(told.phase).toBe('Pending');
+        expect(told.warnings).toContain(oneLine(message));
+      }
+    await system.cluster.kubectl(['delete', 'namespace', 'locked-moved', 'locked-plain', '--wait=false']);
+  }, 600_000);
+
+  test('a restore whose backup is gone, and one that is canceled, are failures, and each claim says so', async () => {
+    const { mover, cluster, velero } = system;
+    const { namespace, digests } = application;
+    const lost = (await uploadsOf(system, 'first')).get('data')?.status?.snapshotID ?? '';
+    await restic(system, namespace, 'forget', parseSnapshotReference(lost).snapshotID);
+    // Nothing begins before they are canceled.
+    mover.controller.pause();
+    const restoring = Promise.all([
+      failingRestore(system, 'gone', 'first', ...into('gone')),
+      failingRestore(system, 'given-up', 'plain', ...into('given-up')),
+    ]);
+    await until(
+      async () => {
+        const download = (await downloadsOf(system, 'gone')).get('logs');
+        const record = (await restoresIn('given-up')).get('logs');
+        if (download === undefined || record === undefined) return false;
+        const spec = { spec: { cancel: true } };
+        await patch(system, 'datadownload', download.metadata.name ?? '', velero.namespace, spec);
+        await patch(system, 'vsr', record.metadata.name ?? '', 'given-up', spec);
+        return true;
+      },
+      () => 'no DataDownload and VolumeSnapshotRestore to be canceled',
+      240_000,
     );
+    mover.controller.resume();
+    const [gone, givenUp] = await restoring;
+    const downloads = await downloadsOf(system, 'gone');
+    const { phase, message = '' } = downloads.get('data')?.status ?? {};
+    expect([phase, message]).toEqual(['Failed', expect.stringMatching(/find snapshot/)]);
+    expect(gone).toContain(oneLine(message));
+    expect((await toldOf(system, 'gone', 'data')).warnings).toContain(oneLine(message));
+    // Velero has words of its own for it.
+    expect(downloads.get('logs')?.status?.phase).toBe('Canceled');
+    expect(gone).toContain('DataDownload is canceled');
+    expect((await toldOf(system, 'gone', 'logs')).warnings).toContain('it was canceled');
+    const record = (await restoresIn('given-up')).get('logs')?.status;
+    expect(record?.phase).toBe('Canceled');
+    expect(givenUp).toContain(oneLine(record?.message ?? 'no message'));
+    expect((await toldOf(system, 'given-up', 'logs')).warnings).toContain(oneLine(record?.message ?? ''));
+    expect(await system.rbd.digest('given-up', 'data')).toBe(digests.get('data'));
+    await cluster.kubectl(['delete', 'namespace', 'gone', 'given-up', '--wait=false']);
+  }, 600_000);
+
+  test('deleting a backup frees its data, and no other’s', async () => {
+    const kept = [
+      ...[...(await uploadsOf(system, 'second')).values()].map(
+        ({ status }) => parseSnapshotReference(status?.snapshotID ?? '').snapshotID,
+      ),
+      ...[...(await recordsOf(system, 'plain')).values()].map(({ status }) => status?.snapshotID ?? ''),
+    ];
     await deleteBackup(system, 'first');
     expect(await snapshotsIn()).toEqual(kept.toSorted());
     await restic(system, application.namespace, 'check', '--read-data');
@@ -119,7 +251,6 @@ describePeers([...SYSTEM_PEERS, 'restic-current'], "Velero's own way to move dat
 
   test('another cluster on the same bucket restores both ways of backups', async () => {
     const { namespace, digests } = application;
-    await backUp(system, 'plain', [namespace]);
     const { velero, mover, s3 } = system;
     second = await startSystem({
       shared: { bucket: velero.bucket, password: mover.password },
@@ -133,7 +264,7 @@ describePeers([...SYSTEM_PEERS, 'restic-current'], "Velero's own way to move dat
       expect(await digestsOf(second, backup, digests.keys())).toEqual(digests);
     }
     // It also frees what the first one has moved.
-    const moved = [...(await uploadsOf('second')).values()].map(
+    const moved = [...(await uploadsOf(system, 'second')).values()].map(
       ({ status }) => parseSnapshotReference(status?.snapshotID ?? '').snapshotID,
     );
     expect(await snapshotsIn()).toEqual(expect.arrayContaining(moved));
@@ -143,28 +274,6 @@ describePeers([...SYSTEM_PEERS, 'restic-current'], "Velero's own way to move dat
     await second.stop();
     second = undefined;
   }, 900_000);
-
-  test('a wrong password and a missing class are failures, with the same sentence everywhere', async () => {
-    const { cluster, velero } = system;
-    const patch = (password: string) => `--patch={"stringData":{"RESTIC_PASSWORD":"${password}"}}`;
-    const secret = ['patch', 'secret', 'dm-credential', '--namespace', velero.namespace, '--type=merge'];
-    const annotate = ['annotate', 'pvc', 'logs', '--namespace', application.namespace];
-    await cluster.kubectl([...secret, patch('not the password')]);
-    await cluster.kubectl([...annotate, 'datamover.io/class=gone']);
-    const described = await failingBackUp(system, 'locked', [application.namespace], ...MOVE);
-    await cluster.kubectl([...secret, patch(system.mover.password)]);
-    await cluster.kubectl([...annotate, 'datamover.io/class-']);
-    const uploads = await uploadsOf('locked');
-    for (const [claim, cause] of [
-      ['data', /password/],
-      ['logs', /there is no DataMoverClass gone/],
-    ] as const) {
-      const { phase, message } = uploads.get(claim)?.status ?? {};
-      expect(phase).toBe('Failed');
-      expect(message).toMatch(cause);
-      expect(oneLine(described)).toContain(oneLine(message ?? ''));
-    }
-  }, 600_000);
 
   describe('and failures of the other way', () => failures(() => system));
 });

@@ -25,7 +25,7 @@ describe('docs/faults.md', () => {
   test.each(ROWS)('%s', (_, tests) => {
     expect(tests.length).toBeGreaterThan(0);
     for (const named of tests) {
-      const [, file = '', title = ''] = /^`([^`]+\.test\.ts)`: (.+)$/.exec(named) ?? [];
+      const [, file = '', title = ''] = /^`([^`]+\.(?:test|suite)\.ts)`: (.+)$/.exec(named) ?? [];
       const source = readFileSync(`${CHECKOUT}${file}`, 'utf8').replaceAll('\\', '');
       const quoted = [`'${title}'`, `"${title}"`, `\`${title}\``];
       expect([named, quoted.some((text) => source.includes(text))]).toEqual([named, true]);

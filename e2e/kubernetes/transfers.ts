@@ -15,6 +15,7 @@ export interface TransferStatus {
   readonly phase?: string;
   readonly message?: string;
   readonly node?: string;
+  readonly transferID?: string;
   readonly attempts?: number;
   readonly progress?: { readonly bytesDone?: number; readonly totalBytes?: number };
   readonly snapshotID?: string;

@@ -6,6 +6,7 @@ import {
   COMMON_FLAGS,
   parseAddress,
   parseDuration,
+  parseMemory,
   parseName,
   parseNumber,
   readFlags,
@@ -68,6 +69,10 @@ const FLAGS = {
   cleanupTimeout: span('cleanup-timeout', 'for an end; then the finalizer goes', '5m'),
   nodeTimeout: span('node-timeout', 'for an agent on the only node that reaches a queued transfer', '4h'),
   resyncInterval: span('resync-interval', 'every object is looked at again', '10m'),
+  childMemory: {
+    ...{ name: 'child-memory', value: 'size', description: 'cap of each child on a repository' },
+    ...{ fallback: '512Mi', parse: parseMemory },
+  },
   leaderElect: {
     ...{ name: 'leader-elect', value: 'boolean', description: 'false for a single process' },
     ...{ fallback: 'true', parse: parseBoolean },

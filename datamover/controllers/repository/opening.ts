@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { REASONS, type Reason } from '../../../api/names.ts';
 import { failureKindOf, type FailureKind } from '../../errors.ts';
+import { watchMemory } from '../../process/memory-cap.ts';
 import { commandFailure, run } from '../../process/spawn.ts';
 import { Slots } from '../../store/slots.ts';
 import { TransferFailure } from '../failure.ts';
@@ -11,10 +12,17 @@ import type { RepositoryAccess } from './access.ts';
 /** The command, compiled beside this. */
 const COMMAND = new URL('../../cli/main.js', import.meta.url).pathname;
 
-/** A child takes some 100 MiB, and the chart gives the controller 512: a Velero backup of many namespaces opens them all at once. */
+/** A Velero backup of many namespaces opens them all at once, and the chart's limit of memory is for the controller and so many children. */
 const CHILDREN_AT_ONCE = 2;
 /** Of this process, whoever starts them. */
 const CHILDREN = new Slots(CHILDREN_AT_ONCE);
+
+/** How a child on a repository is kept in bounds. */
+export interface ChildBounds {
+  /** Resident bytes at which it is ended; the controller would be, too, where the kernel does it. */
+  readonly memoryBytes: number;
+  readonly signal: AbortSignal;
+}
 
 /**
  * Runs the `datamover` command on a repository and gives what it printed, one JSON value a line. Its secrets are in the child's
@@ -24,11 +32,12 @@ export async function runOnRepository(
   access: RepositoryAccess,
   operation: string,
   args: readonly string[],
-  signal: AbortSignal,
+  bounds: ChildBounds,
 ): Promise<readonly unknown[]> {
+  const { signal } = bounds;
   if (!(await CHILDREN.take(signal))) throw signal.reason;
   try {
-    return await runChild(access, operation, args, signal);
+    return await runChild(access, operation, args, bounds);
   } finally {
     CHILDREN.give();
   }
@@ -38,15 +47,24 @@ async function runChild(
   access: RepositoryAccess,
   operation: string,
   args: readonly string[],
-  signal: AbortSignal,
+  { memoryBytes, signal }: ChildBounds,
 ): Promise<readonly unknown[]> {
+  const limit = new AbortController();
+  let unwatch = (): void => undefined;
   const folder = await mkdtemp(join(tmpdir(), 'datamover-repository-'));
   try {
     const ca = access.ca === undefined ? undefined : join(folder, 'ca.crt');
     if (ca !== undefined) await writeFile(ca, access.ca ?? '', { mode: 0o600 });
     const { stdout } = await run({
       ...{ file: process.execPath, args: [COMMAND, '--json', ...args] },
-      ...{ operation, subject: access.repository, signal },
+      ...{ operation, subject: access.repository, signal: AbortSignal.any([signal, limit.signal]) },
+      onStart: (pid) => {
+        unwatch = watchMemory(pid, memoryBytes, (cause) => {
+          const hint = 'raise --child-memory of the controller, and the limit of its pod with it';
+          const details = { operation, subject: access.repository, cause, hint };
+          limit.abort(new TransferFailure({ ...details, reason: REASONS.transferFailed }));
+        });
+      },
       env: {
         ...{ RESTIC_REPOSITORY: access.repository, RESTIC_PASSWORD: access.password },
         ...{ AWS_ACCESS_KEY_ID: access.accessKeyId, AWS_SECRET_ACCESS_KEY: access.secretAccessKey },
@@ -57,8 +75,10 @@ async function runChild(
     const lines = stdout.split('\n').filter((line) => line !== '');
     return lines.map((line) => JSON.parse(line) as unknown);
   } catch (error) {
+    if (limit.signal.aborted) throw limit.signal.reason;
     throw explain(error, operation, access.repository);
   } finally {
+    unwatch();
     await rm(folder, { recursive: true, force: true });
   }
 }
@@ -102,9 +122,14 @@ const KNOWN_FOR_MS = 5 * 60_000;
  * place, so that two first backups of a namespace do not make two (K-18).
  */
 export class RepositoryMaker {
+  readonly #childMemory: number;
   readonly #atWork = new Map<string, Promise<void>>();
   /** Places that were seen to open with this password, and when; only spares looking again for a while: it may be removed. */
   readonly #known = new Map<string, { readonly password: string; readonly at: number }>();
+
+  constructor(childMemory: number) {
+    this.#childMemory = childMemory;
+  }
 
   /** Resolves when the repository opens with this password. `make` says what happens where there is none. */
   async ensure(access: RepositoryAccess, make: boolean, signal: AbortSignal): Promise<void> {
@@ -132,15 +157,16 @@ export class RepositoryMaker {
   }
 
   async #open(access: RepositoryAccess, make: boolean, signal: AbortSignal): Promise<void> {
+    const bounds = { memoryBytes: this.#childMemory, signal };
     const open = async (): Promise<void> => {
-      await runOnRepository(access, 'open repository', ['inspect', 'config'], signal);
+      await runOnRepository(access, 'open repository', ['inspect', 'config'], bounds);
     };
     try {
       await open();
     } catch (error) {
       if (!make || !(error instanceof TransferFailure) || error.reason !== REASONS.repositoryMissing)
         throw error;
-      const failure = await runOnRepository(access, 'make repository', ['init'], signal).then(
+      const failure = await runOnRepository(access, 'make repository', ['init'], bounds).then(
         () => undefined,
         (thrown: unknown) => thrown,
       );

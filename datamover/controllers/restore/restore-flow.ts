@@ -23,6 +23,7 @@ import { checkTarget, driverOf, helperClaim, helperName, wishFor, type Restore }
 import { readMapping } from './mapping.ts';
 import { planRebind } from './rebind.ts';
 import { snapshotHelper } from './helper-snapshot.ts';
+import { waitingClaim } from './waiting-claim.ts';
 
 const WAIT_MS = 1_000;
 
@@ -131,6 +132,10 @@ export class RestoreFlow implements TransferFlow<VolumeSnapshotRestore> {
           break;
       }
     }
+  }
+
+  async waitingClaim({ metadata, spec }: Restore): Promise<Stored<PersistentVolumeClaim> | undefined> {
+    return waitingClaim(this.#site.client, metadata.namespace, spec.target?.claimName);
   }
 
   async cleanUp(object: Restore): Promise<readonly string[]> {

@@ -3,7 +3,9 @@ import { VELERO, type DataDownload } from '../../../api/neighbours/velero.ts';
 import { parseSnapshotReference, type SnapshotReference } from '../../../api/snapshot-reference.ts';
 import type { VolumeSnapshotRestore } from '../../../api/volume-snapshot-restore.ts';
 import { describeCause } from '../../errors.ts';
-import type { Draft, Stored } from '../../kubernetes/object.ts';
+import type { Client } from '../../kubernetes/client.ts';
+import type { Draft, KubernetesObject, Stored } from '../../kubernetes/object.ts';
+import { waitingClaim } from '../restore/waiting-claim.ts';
 import type { MoveFlow, Obstacle } from './move-reconciler.ts';
 import { copied } from './upload.ts';
 
@@ -11,6 +13,12 @@ type Download = Stored<DataDownload>;
 
 /** DataDownloads: each becomes a VolumeSnapshotRestore in the namespace of the claim that waits. */
 export class DownloadFlow implements MoveFlow<DataDownload, VolumeSnapshotRestore> {
+  readonly #client: Client;
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
   place({ metadata, spec }: Download): { readonly namespace: string; readonly name: string } {
     const { namespace, pvc } = spec.targetVolume;
     return { namespace, name: deterministicName('vsr', metadata.uid, pvc) };
@@ -49,6 +57,10 @@ export class DownloadFlow implements MoveFlow<DataDownload, VolumeSnapshotRestor
 
   result(): Readonly<Record<string, unknown>> {
     return {};
+  }
+
+  waitingClaim({ spec: { targetVolume } }: Download): Promise<Stored<KubernetesObject> | undefined> {
+    return waitingClaim(this.#client, targetVolume.namespace, targetVolume.pvc);
   }
 
   /** Velero leaves nothing to the mover here. */

@@ -41,8 +41,8 @@ export function planMove(view: MoveView): MoveStep {
   if (hasEnded(phase)) return view.hasFinalizer ? { do: 'letGo' } : { do: 'leave' };
   const unwanted = view.cancel || view.deleted;
   if (phase === undefined || phase === '' || phase === 'New' || !view.hasFinalizer) {
-    if (view.deleted) return { do: 'leave' };
-    return unwanted ? { do: 'end', phase: 'Canceled', message: 'it was canceled' } : { do: 'accept' };
+    // Also one that is canceled already: what Velero left to the mover with it has to go.
+    return view.deleted ? { do: 'leave' } : { do: 'accept' };
   }
   if (transfer === undefined) {
     if (unwanted) return { do: 'end', phase: 'Canceled', message: 'it was canceled' };

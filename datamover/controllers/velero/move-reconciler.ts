@@ -1,12 +1,13 @@
-import { FINALIZER } from '../../../api/names.ts';
+import { ANNOTATIONS, FINALIZER, REASONS } from '../../../api/names.ts';
 import type { DataDownload, DataUpload } from '../../../api/neighbours/velero.ts';
 import { describeCause } from '../../errors.ts';
 import { isApiError, orMissing } from '../../kubernetes/api-error.ts';
 import type { Client, KindClient } from '../../kubernetes/client.ts';
-import type { Draft, Stored } from '../../kubernetes/object.ts';
+import type { EventRecorder } from '../../kubernetes/events.ts';
+import type { Draft, KubernetesObject, Stored } from '../../kubernetes/object.ts';
 import type { Resource } from '../../kubernetes/resource.ts';
 import type { Reconciled } from '../../kubernetes/workqueue.ts';
-import type { Ages } from '../ages.ts';
+import type { Aged, Ages } from '../ages.ts';
 import { LONGEST_MESSAGE } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { setFinalizer, timestampOf, type TransferKind } from '../transfer-object.ts';
@@ -22,6 +23,8 @@ export interface MoveFlow<M extends Move, T extends TransferKind> {
   draft(move: Stored<M>): Promise<Draft<T> | Obstacle>;
   /** What the status says of a completed transfer beyond the common fields. Throws with what is wrong. */
   result(move: Stored<M>, transfer: Stored<T>): Readonly<Record<string, unknown>>;
+  /** The claim that still waits for its volume, for which no transfer was made. */
+  waitingClaim(move: Stored<M>): Promise<Stored<KubernetesObject> | undefined>;
   /** Takes away what Velero left to the mover. */
   cleanUp(move: Stored<M>): Promise<void>;
 }
@@ -36,6 +39,7 @@ export interface MoveParts<M extends Move, T extends TransferKind> {
   readonly moves: KindClient<M>;
   readonly transfers: Resource<T>;
   readonly flow: MoveFlow<M, T>;
+  readonly events: EventRecorder;
   readonly ages: Ages;
   readonly log: Log;
 }
@@ -80,6 +84,7 @@ export class MoveReconciler<M extends Move, T extends TransferKind> {
       case 'leave':
         return undefined;
       case 'wait':
+        await this.#noteAge(move);
         return { againAfterMs: LOOK_AGAIN_MS };
       case 'accept': {
         const held = await setFinalizer(moves, move, true);
@@ -107,6 +112,8 @@ export class MoveReconciler<M extends Move, T extends TransferKind> {
         await this.#write(move, { phase: step.phase, ...reported(transfer) });
         return { againAfterMs: LOOK_AGAIN_MS };
       case 'end':
+        // Where there is a transfer, its end tells the claim.
+        if (transfer === undefined) await this.#tellClaim(move, step);
         await this.#write(move, {
           ...reported(transfer),
           ...this.#ending(move, transfer, step),
@@ -122,6 +129,24 @@ export class MoveReconciler<M extends Move, T extends TransferKind> {
         return undefined;
       }
     }
+  }
+
+  async #tellClaim(move: Stored<M>, { phase, message }: Extract<MoveStep, { do: 'end' }>): Promise<void> {
+    const claim = await this.#parts.flow.waitingClaim(move);
+    const reason = phase === 'Canceled' ? REASONS.canceled : REASONS.error;
+    if (claim !== undefined) this.#parts.events.record(claim, 'Warning', reason, message);
+  }
+
+  /** Velero's kinds have no field for it (K-19). */
+  async #noteAge(move: Stored<M>): Promise<void> {
+    const { ages, moves } = this.#parts;
+    const aged = agedOf(move);
+    if (!ages.isDue(aged)) return;
+    const seconds = ages.notes(aged)?.find(({ what }) => what === 'acceptance')?.seconds ?? 0;
+    const { namespace, name, resourceVersion } = move.metadata;
+    const annotations = { [ANNOTATIONS.acceptedFor]: String(seconds) };
+    const patch: unknown = { metadata: { resourceVersion, annotations } };
+    await moves.patch(namespace, name, patch as Parameters<typeof moves.patch>[2]);
   }
 
   #ending(
@@ -168,13 +193,22 @@ function reported(transfer: Stored<TransferKind> | undefined): Readonly<Record<s
   };
 }
 
+/** With what an earlier process has noted of how long ago it was accepted. */
+function agedOf({ metadata, status }: Stored<Move>): Aged {
+  const noted = metadata.annotations?.[ANNOTATIONS.acceptedFor] ?? '';
+  if (!/^\d{1,9}$/.test(noted)) return { metadata };
+  const as = status?.acceptedTimestamp ?? '';
+  return { metadata, status: { lasted: [{ what: 'acceptance', as, seconds: Number(noted) }] } };
+}
+
 /** The object as plans see it. */
 export function moveViewOf(
-  { metadata, spec, status }: Stored<Move>,
+  move: Stored<Move>,
   transfer: Stored<TransferKind> | undefined,
   obstacle: Obstacle | undefined,
   ages: Ages,
 ): MoveView {
+  const { metadata, spec, status } = move;
   return {
     phase: status?.phase,
     cancel: spec.cancel === true,
@@ -183,7 +217,7 @@ export function moveViewOf(
     // One that has ended stays as long as its backup: nothing of it is remembered.
     acceptedForMs: hasEnded(status?.phase)
       ? 0
-      : ages.of(metadata.uid, 'acceptance', status?.acceptedTimestamp ?? ''),
+      : ages.of(agedOf(move), 'acceptance', status?.acceptedTimestamp ?? ''),
     timeoutMs: durationMs(spec.operationTimeout, TIMEOUT_MS),
     transfer:
       transfer === undefined

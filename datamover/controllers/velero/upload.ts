@@ -86,6 +86,10 @@ export class UploadFlow implements MoveFlow<DataUpload, VolumeSnapshotBackup> {
     };
   }
 
+  waitingClaim(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   /** With moved data the snapshot is the mover's: Velero never deletes it. The last one stays as a base. */
   async cleanUp(upload: Upload): Promise<void> {
     const { spec, status } = upload;
