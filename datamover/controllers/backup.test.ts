@@ -1,5 +1,6 @@
 /* Long, for one control plane and one controller serve every way in which a backup can go. */
-import { readdir } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { FINALIZER } from '../../api/names.ts';
@@ -12,11 +13,13 @@ import { SECRETS } from '../kubernetes/core-resources.ts';
 import { until } from '../kubernetes/testing/waiting.ts';
 import { findCondition } from '../kubernetes/conditions.ts';
 import { LEASES } from '../kubernetes/lease.ts';
+import { runOnRepository } from './repository/opening.ts';
 import { DEFAULTS } from './settings.ts';
 import type { AgentDouble } from './testing/agent-double.ts';
 import { ControllerBench, MOVER, PASSWORD, SNAPSHOT_ID, VELERO } from './testing/bench.ts';
 
 const NODE = 'node-1';
+const DISK_BYTES = 65_536;
 
 describePeers(
   [...KUBERNETES_PEERS, 'snapshot-controller', 'helm', 'minio'],
@@ -438,9 +441,32 @@ describePeers(
         RESTIC_HOST: `kubernetes-${uid.slice(0, 8)}`,
         ...{ AWS_ACCESS_KEY_ID: minio.accessKey, AWS_SECRET_ACCESS_KEY: minio.secretKey },
       });
+      // In the agent's place, who is a double.
+      const disk = join(bench.folder, 'disk');
+      await writeFile(disk, randomBytes(DISK_BYTES));
+      await runOnRepository(
+        {
+          ...{ repository, password: PASSWORD },
+          ...{ accessKeyId: minio.accessKey, secretAccessKey: minio.secretKey },
+        },
+        ...(['try', ['backup', `file:${disk}`, '--volume', `${namespace}/${claim}`]] as const),
+        { memoryBytes: DEFAULTS.childMemory, signal: AbortSignal.timeout(120_000) },
+      );
       await agent.claim(waiting);
       await agent.succeed(waiting, SNAPSHOT_ID);
       await bench.ended(made, 'Completed');
+      await until(
+        () =>
+          Promise.resolve(
+            bench
+              .sizes()
+              .some(
+                ({ target, scope, bytes }) =>
+                  target === `${VELERO}/main` && scope === `${namespace}/${claim}` && bytes > DISK_BYTES,
+              ),
+          ),
+        () => `the size of the repository: ${JSON.stringify(bench.sizes())}`,
+      );
       await minio.stop();
     });
 

@@ -3,7 +3,10 @@ import type { ClusterState, Operation } from '../http/metrics.ts';
 import { isBackup, operationOf, type TransferObject } from './transfer-object.ts';
 
 /** What metrics tell of the cluster, as it follows from the objects. */
-export function clusterState(transfers: readonly TransferObject[]): ClusterState {
+export function clusterState(
+  transfers: readonly TransferObject[],
+  repositories: ClusterState['repositories'],
+): ClusterState {
   const queue = new Map<string, { operation: Operation; state: 'queued' | 'processing'; count: number }>();
   const ended = new Map<string, { operation: Operation; phase: string; count: number }>();
   const lastSuccess = new Map<string, { namespace: string; claim: string; at: number }>();
@@ -25,7 +28,7 @@ export function clusterState(transfers: readonly TransferObject[]): ClusterState
   }
   return {
     ...{ queue: [...queue.values()], ended: [...ended.values()] },
-    ...{ lastSuccess: [...lastSuccess.values()], repositories: [] },
+    ...{ lastSuccess: [...lastSuccess.values()], repositories },
   };
 }
 

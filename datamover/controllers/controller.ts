@@ -23,6 +23,7 @@ import type { Log } from './log.ts';
 import { RestoreFlow } from './restore/restore-flow.ts';
 import { runQueue } from './queue-pass.ts';
 import { RepositoryMaker } from './repository/opening.ts';
+import { RepositorySizes } from './repository/sizes.ts';
 import type { Site } from './resolve/storage.ts';
 import type { ControllerSettings } from './settings.ts';
 import { SnapshotDeletion } from './snapshot-deletion.ts';
@@ -45,7 +46,7 @@ export interface ControllerOptions {
   /** For time limits; the process' own without it. */
   readonly clock?: SteadyClock;
   /** Called when the caches are filled, with what metrics are made of. */
-  readonly onReady?: (transfers: TransferCache) => void;
+  readonly onReady?: (transfers: TransferCache, sizes: RepositorySizes) => void;
   /** Given at once what tells whether the loops get on. */
   readonly onStart?: (parts: VitalParts) => void;
 }
@@ -105,6 +106,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
       events.record(object, 'Normal', REASONS.notOurs, `left alone: ${because}`);
     },
   });
+  const sizes = new RepositorySizes(site, log);
   const shared = {
     ...{
       site,
@@ -113,7 +115,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
       ages,
       clusterName: new ClusterName(namespaceUid(client), log, settings.clusterName),
     },
-    ...{ repositories: new RepositoryMaker(settings.childMemory) },
+    ...{ repositories: new RepositoryMaker(settings.childMemory), sizes },
     lookAround: (object: TransferObject) => look.of(object),
     remember: (object: TransferObject) => transfers.remember(object),
   };
@@ -176,7 +178,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
     const loop = new MoveReconciler({ ...parts, transfers: resourceOf(volumeSnapshotRestore) });
     loops.push(follow(downloads, WORKERS, (move) => ifOurs(move, () => loop.reconcile(move)), following));
   }
-  options.onReady?.(transfers);
+  options.onReady?.(transfers, sizes);
 
   const reconcile = async (key: string, stop: AbortSignal): Promise<Reconciled> => {
     const object = transfers.get(key);

@@ -11,6 +11,7 @@ import { programVersion } from '../version.ts';
 import { clusterState } from './cluster-state.ts';
 import { runController } from './controller.ts';
 import type { Log } from './log.ts';
+import type { RepositorySizes } from './repository/sizes.ts';
 import type { ControllerSettings } from './settings.ts';
 import type { TransferCache } from './transfer-cache.ts';
 
@@ -32,13 +33,14 @@ const NOTHING: ClusterState = { queue: [], ended: [], lastSuccess: [], repositor
 /** The controller as a process: health and metrics at once, the loops while this one leads. Returns when the signal has fired. */
 export async function runElected(options: ElectedOptions): Promise<void> {
   const { client, settings, log, instance, signal } = options;
-  let transfers: TransferCache | undefined;
+  /** What metrics are made of, while this one leads. */
+  let known: { readonly transfers: TransferCache; readonly sizes: RepositorySizes } | undefined;
   let ready: Health;
   /** Of the loops, while this one leads. */
   let vital: VitalParts | undefined;
   const registry = makeRegistry('controller', programVersion());
   registerClusterMetrics(registry, () =>
-    transfers === undefined ? NOTHING : clusterState(transfers.list()),
+    known === undefined ? NOTHING : clusterState(known.transfers.list(), known.sizes.list()),
   );
   const server = await serve({
     ...{ address: options.httpAddress, registry },
@@ -55,13 +57,13 @@ export async function runElected(options: ElectedOptions): Promise<void> {
         onStart: (parts) => {
           vital = parts;
         },
-        onReady: (cache) => {
-          transfers = cache;
+        onReady: (transfers, sizes) => {
+          known = { transfers, sizes };
           ready = undefined;
         },
       });
     } finally {
-      transfers = undefined;
+      known = undefined;
       vital = undefined;
       ready = undefined;
       log.info({ instance }, 'this controller leads no more');

@@ -20,10 +20,12 @@ import { isWaiting, type TransferFlow } from './flow.ts';
 import type { Log } from './log.ts';
 import { findRepository } from './repository/access.ts';
 import type { RepositoryMaker } from './repository/opening.ts';
+import type { RepositorySizes } from './repository/sizes.ts';
 import type { Site } from './resolve/storage.ts';
 import type { Surroundings } from './transfer-plan.ts';
 import { planTransfer, retryDelayMs, type Step } from './transfer-plan.ts';
 import {
+  isBackup,
   namingOf,
   setFinalizer,
   timestampOf,
@@ -43,6 +45,8 @@ export interface ReconcilerParts<T extends TransferKind> {
   readonly objects: KindClient<T>;
   readonly flow: TransferFlow<T>;
   readonly repositories: RepositoryMaker;
+  /** For metrics. */
+  readonly sizes: RepositorySizes;
   readonly events: EventRecorder;
   readonly log: Log;
   readonly ages: Ages;
@@ -97,7 +101,7 @@ export class TransferReconciler<T extends TransferKind> {
       case 'finish':
         return this.#finish(object);
       case 'cleanUp':
-        return this.#cleanUp(object);
+        return this.#cleanUp(object, signal);
       case 'letGo':
         return this.#letGo(object, step.left);
     }
@@ -243,7 +247,7 @@ export class TransferReconciler<T extends TransferKind> {
     }
   }
 
-  async #cleanUp(object: Stored<T>): Promise<Reconciled> {
+  async #cleanUp(object: Stored<T>, signal: AbortSignal): Promise<Reconciled> {
     const left = await this.#parts.flow.cleanUp(object);
     if (left.length > 0) {
       const message = `still there: ${left.join(', ')}`;
@@ -270,6 +274,9 @@ export class TransferReconciler<T extends TransferKind> {
       [clean, condition(CONDITIONS.reconciled, 'True', REASONS.complete, 'Reconcile complete')],
     );
     this.#tell(object, 'Normal', REASONS.complete, message);
+    const repository = repositoryOf(object);
+    if (repository !== undefined)
+      this.#parts.sizes.measure(this.#parts.flow.repository(object), repository, signal);
     return undefined;
   }
 
@@ -325,6 +332,11 @@ export class TransferReconciler<T extends TransferKind> {
     if (cause.startsWith(`${operation} ${subject}`) || isQuoted(object, cause)) return cause;
     return new DatamoverError({ operation, subject, cause }).message;
   }
+}
+
+/** What a backup went into. */
+function repositoryOf(object: TransferObject): string | undefined {
+  return isBackup(object) ? object.status?.resticrepository : undefined;
 }
 
 function isQuoted(object: TransferObject, message: string): boolean {

@@ -15,6 +15,7 @@ import type { Stored } from '../../kubernetes/object.ts';
 import { resourceOf } from '../../kubernetes/resource.ts';
 import { until } from '../../kubernetes/testing/waiting.ts';
 import { runController } from '../controller.ts';
+import type { RepositorySizes } from '../repository/sizes.ts';
 import { DEFAULTS, type ControllerSettings } from '../settings.ts';
 import type { TransferObject } from '../transfer-object.ts';
 import { AgentDouble } from './agent-double.ts';
@@ -41,6 +42,7 @@ export class ControllerBench {
   readonly folder: string;
   readonly log: string[] = [];
   readonly clock = new SteadyClockDouble();
+  #sizes: RepositorySizes | undefined;
   #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
   /** The kubeconfig of the chart's account for the controller. */
@@ -106,9 +108,15 @@ export class ControllerBench {
         instance: 'tests',
         clock: this.clock.read,
         signal: this.#stop.signal,
+        onReady: (_, sizes) => void (this.#sizes = sizes),
         log: { debug: say, info: say, warn: say, error: say },
       },
     });
+  }
+
+  /** Of repositories, as metrics tell them. */
+  sizes(): ReturnType<RepositorySizes['list']> {
+    return this.#sizes?.list() ?? [];
   }
 
   async stopController(): Promise<void> {
