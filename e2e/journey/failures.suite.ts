@@ -82,33 +82,40 @@ export function failures(running: () => System): void {
   const fail = (name: string, ...more: readonly string[]) =>
     failingBackUp(system, name, [application.namespace], ...more);
 
-  test.each([
-    // A port on which nobody listens.
-    ['away', () => 'http://127.0.0.1:9', /127\.0\.0\.1:9/],
-    ['refusing', () => system.s3.endpoint, /InvalidAccessKeyId|access key/i],
-  ])(
-    'a store that is %s is a failure, with one sentence on describe and on the record',
-    async (name, endpoint, cause) => {
-      const { cluster, velero, mover } = system;
+  test('a store that is away, and one that refuses, are failures, with one sentence on describe and on the record', async () => {
+    const { cluster, velero, mover, s3 } = system;
+    const stores = [
+      // A port on which nobody listens.
+      { name: 'away', endpoint: 'http://127.0.0.1:9', cause: /127\.0\.0\.1:9/ },
+      { name: 'refusing', endpoint: s3.endpoint, cause: /InvalidAccessKeyId|access key/i },
+    ];
+    const useSecret = (resticSecret: string | null) =>
+      patch(system, 'configmap', 'datamover', velero.namespace, { data: { resticSecret } });
+    const failing: Promise<string>[] = [];
+    for (const { name, endpoint } of stores) {
       await cluster.apply({
         ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace: velero.namespace } },
         stringData: {
-          ...{ RESTIC_REPOSITORY: `s3:${endpoint()}/${velero.bucket}`, RESTIC_PASSWORD: mover.password },
+          ...{ RESTIC_REPOSITORY: `s3:${endpoint}/${velero.bucket}`, RESTIC_PASSWORD: mover.password },
           ...{ AWS_ACCESS_KEY_ID: 'nobody', AWS_SECRET_ACCESS_KEY: 'secret-of-nobody' },
           AWS_DEFAULT_REGION: 'us-east-1',
         },
       });
-      await patch(system, 'configmap', 'datamover', velero.namespace, { data: { resticSecret: name } });
-      const described = await failingBackUp(system, name, [application.namespace]);
-      await patch(system, 'configmap', 'datamover', velero.namespace, { data: { resticSecret: null } });
-      const record = await recordOf(name);
-      expect(record?.status?.phase).toBe('Failed');
-      expect(record?.status?.message).toMatch(cause);
-      expect(record?.status?.message).not.toContain('secret-of-nobody');
-      expect(oneLine(described)).toContain(oneLine(record?.status?.message ?? ''));
-    },
-    600_000,
-  );
+      await useSecret(name);
+      failing.push(fail(name));
+      // From then on the plugin has read its settings.
+      await eventually(name, () => true);
+    }
+    await useSecret(null);
+    const described = await Promise.all(failing);
+    for (const [at, { name, cause }] of stores.entries()) {
+      const { status } = (await recordOf(name)) ?? {};
+      expect(status?.phase).toBe('Failed');
+      expect(status?.message).toMatch(cause);
+      expect(status?.message).not.toContain('secret-of-nobody');
+      expect(oneLine(described[at] ?? '')).toContain(oneLine(status?.message ?? 'no message'));
+    }
+  }, 600_000);
 
   test('without a running mover the item operation’s time limit ends the wait, and the transfers', async () => {
     const { agents, controller } = system.mover;

@@ -1,18 +1,16 @@
-import { fileURLToPath } from 'node:url';
 import { makeClient } from '../../datamover/kubernetes/client.ts';
 import { loadConfiguration } from '../../datamover/kubernetes/configuration.ts';
 import { pluginExecutable } from '../../plugin/testing/executable.ts';
-import { answers, startDaemon, type Daemon } from '../servers/daemon.ts';
+import { startDaemon } from '../servers/daemon.ts';
 import { startOwnCluster, type OwnCluster } from '../servers/kubernetes.ts';
 import { startMinio } from '../servers/minio.ts';
-import { installKinds, makeAccounts, MOVER_PEERS } from '../servers/mover.ts';
+import { installKinds } from '../servers/mover.ts';
 import { requirePeer } from '../servers/peers.ts';
-import { freePorts } from '../servers/ports.ts';
 import { startVelero, VELERO_PEERS, type Velero } from '../servers/velero.ts';
 import { DOUBLE_DRIVER, startSnapshotterDouble } from './doubles/csi-snapshotter.ts';
 import { moverDouble, type MoverDouble } from './doubles/mover.ts';
 
-export const PATH_B_PEERS = [...VELERO_PEERS, ...MOVER_PEERS, 'snapshot-controller'] as const;
+export const PATH_B_PEERS = [...VELERO_PEERS, 'snapshot-controller'] as const;
 
 /** A real Velero with our plugin, real API server and snapshot-controller; doubles of the CSI sidecar and of the mover. */
 export interface PathBSite {
@@ -23,8 +21,6 @@ export interface PathBSite {
   makeApplication(claims: readonly string[]): Promise<string>;
   /** Gives a claim an empty volume, as its driver's provisioner would one from the claim's data source. */
   provision(namespace: string, claim: string): Promise<void>;
-  /** The mover's real controller, for what needs no agent. */
-  startController(): Promise<Daemon>;
   /** Our kinds, which are not there when Velero starts. */
   installKinds(): Promise<void>;
   /** The plugin's ConfigMap; without `data` there is none. */
@@ -71,7 +67,6 @@ export async function startPathB(): Promise<PathBSite> {
       return namespace;
     },
     provision: (namespace, claim) => cluster.apply(volumeFor(namespace, claim)),
-    startController: () => startController(cluster, velero.namespace),
     installKinds: () => installKinds(cluster),
     async configure(data) {
       if (data !== undefined) return cluster.apply(pluginConfig(velero.namespace, data));
@@ -100,20 +95,6 @@ export async function startPathB(): Promise<PathBSite> {
       await s3.stop();
     },
   };
-}
-
-async function startController(cluster: OwnCluster, velero: string): Promise<Daemon> {
-  const { controller: kubeconfig } = await makeAccounts(velero, { cluster, veleroNamespace: velero });
-  const port = await freePorts(1);
-  return startDaemon({
-    file: fileURLToPath(new URL('../../../bin/datamover', import.meta.url)),
-    args: [
-      ...['controller', `--kubeconfig=${kubeconfig}`, `--namespace=${velero}`, '--leader-elect=false'],
-      ...[`--protected-namespaces=${velero}`, `--http-address=127.0.0.1:${port}`, '--retries=0'],
-    ],
-    env: { KUBERNETES_SERVICE_HOST: undefined },
-    ready: () => answers(`http://127.0.0.1:${port}/readyz`),
-  });
 }
 
 function classes(): object[] {

@@ -222,21 +222,6 @@ describePeers(PATH_B_PEERS, 'a plain CSI backup of a real Velero, moved by the p
     await site.phase('restore', 'half', 'Completed');
   }, 240_000);
 
-  test('what takes too long is canceled at the mover', async () => {
-    await backupOf(kiosk, 'slow', '--item-operation-timeout', '5s');
-    await site.phase('backup', 'slow', 'PartiallyFailed');
-    expect(await describe('backup', 'slow')).toContain('Asynchronous action timed out');
-    for (const { spec } of await site.mover.backupsOf('slow', 1)) expect(spec.cancel).toBe(true);
-  }, 240_000);
-
-  test('a mover’s canceled transfer is no success', async () => {
-    await backupOf(kiosk, 'stopped');
-    for (const started of await site.mover.backupsOf('stopped', 1))
-      await site.mover.report(started, { phase: 'Canceled', message: `move ${shop}: canceled by its owner` });
-    await site.phase('backup', 'stopped', 'PartiallyFailed');
-    expect(await describe('backup', 'stopped')).toContain(`move ${shop}: canceled by its owner`);
-  }, 240_000);
-
   test('a claim’s missing class is an error of the backup, and the claim is in it all the same', async () => {
     const annotation = 'datamover.io/class=gone';
     await site.cluster.kubectl(['annotate', 'pvc', 'db', annotation, `--namespace=${shop}`]);
@@ -269,42 +254,6 @@ describePeers(PATH_B_PEERS, 'a plain CSI backup of a real Velero, moved by the p
     const labelSelector = 'velero.io/backup-name=nightly';
     expect((await site.mover.backups.list({ labelSelector })).items).toEqual([]);
     expect((await site.mover.restores.list({ labelSelector })).items).toEqual([]);
-  }, 240_000);
-
-  test('a backup that expires does so too', async () => {
-    await site.cluster.kubectl([
-      ...['delete', 'snapshotdeleterequest', '--all', `--namespace=${site.velero.namespace}`],
-    ]);
-    await backupOf(kiosk, 'brief');
-    const [only] = await site.mover.backupsOf('brief', 1);
-    await site.mover.complete(only!, 'db', SNAPSHOTS.db);
-    await site.phase('backup', 'brief', 'Completed');
-    // An hour in no time.
-    const status = { expiration: '2020-01-01T00:00:00Z' };
-    await site.cluster.kubectl([
-      ...['patch', 'backup.velero.io', 'brief', `--namespace=${site.velero.namespace}`, '--type=merge'],
-      `--patch=${JSON.stringify({ status })}`,
-    ]);
-    await site.cluster.kubectl([
-      ...['wait', '--for=delete', 'backup.velero.io/brief'],
-      ...[`--namespace=${site.velero.namespace}`, '--timeout=180s'],
-    ]);
-    const { items } = await site.json<Items>('snapshotdeleterequest', `--namespace=${site.velero.namespace}`);
-    expect(items).toHaveLength(1);
-  }, 300_000);
-
-  test('what the real controller cannot move is a failure, and describe has its sentence', async () => {
-    const controller = await site.startController();
-    await backupOf(kiosk, 'foreign');
-    await site.phase('backup', 'foreign', 'PartiallyFailed');
-    await controller.stop();
-    const [only] = await site.mover.backupsOf('foreign', 1);
-    expect(only?.status?.phase).toBe('Failed');
-    expect(only?.status?.message).toMatch(/double\.csi\.example\.org|volsync-restic/);
-    expect(await describe('backup', 'foreign')).toContain(`Operation Error:  `);
-    expect((await describe('backup', 'foreign')).replace(/\s+/g, ' ')).toContain(
-      (only?.status?.message ?? '').replace(/\s+/g, ' '),
-    );
   }, 240_000);
 
   test('with actions of version 1, backup and restore stand still until the mover is done', async () => {

@@ -4,6 +4,7 @@ import { durationMs, planMove, type MoveView } from './move-plan.ts';
 
 const ACCEPTED: MoveView = {
   ...{
+    what: 'restore shop/db',
     phase: 'Accepted',
     cancel: false,
     deleted: false,
@@ -16,6 +17,7 @@ const ACCEPTED: MoveView = {
 const running = { phase: 'InProgress', cancel: false, carried: true, message: undefined };
 
 const anyView = fc.record<MoveView>({
+  what: fc.constant('restore shop/db'),
   phase: fc.constantFrom(
     undefined,
     '',
@@ -77,7 +79,9 @@ describe("the plan for one of Velero's objects", () => {
   it('cancels: at once before there is a transfer, else through the transfer', () => {
     // It is accepted all the same: with the finalizer goes what Velero left to the mover.
     expect(planMove({ ...ACCEPTED, phase: '', hasFinalizer: false, cancel: true })).toEqual({ do: 'accept' });
-    expect(planMove({ ...ACCEPTED, cancel: true })).toMatchObject({ do: 'end', phase: 'Canceled' });
+    expect(planMove({ ...ACCEPTED, cancel: true })).toEqual({
+      ...{ do: 'end', phase: 'Canceled', message: 'restore shop/db: it was canceled' },
+    });
     expect(planMove({ ...ACCEPTED, cancel: true, transfer: running })).toEqual({ do: 'cancelTransfer' });
     expect(planMove({ ...ACCEPTED, deleted: true, transfer: running })).toEqual({ do: 'cancelTransfer' });
     const stopping = { ...running, cancel: true };

@@ -3,6 +3,8 @@ import { FINAL_PHASES } from '../../../api/transfer.ts';
 
 /** A DataUpload or DataDownload, and the transfer that does its work, as far as the next step depends on them. */
 export interface MoveView {
+  /** For sentences: `restore shop/db`. */
+  readonly what: string;
   readonly phase: DataMovePhase | '' | undefined;
   readonly cancel: boolean;
   readonly deleted: boolean;
@@ -45,7 +47,7 @@ export function planMove(view: MoveView): MoveStep {
     return view.deleted ? { do: 'leave' } : { do: 'accept' };
   }
   if (transfer === undefined) {
-    if (unwanted) return { do: 'end', phase: 'Canceled', message: 'it was canceled' };
+    if (unwanted) return { do: 'end', phase: 'Canceled', message: `${view.what}: it was canceled` };
     if (obstacle === undefined) return { do: 'makeTransfer' };
     if (!obstacle.final && view.acceptedForMs < view.timeoutMs) return { do: 'wait' };
     return { do: 'end', phase: 'Failed', message: obstacle.cause };
@@ -57,7 +59,7 @@ export function planMove(view: MoveView): MoveStep {
     case 'Canceled':
       // Nobody here asked for it: Velero has to hear of a failure.
       return unwanted
-        ? { do: 'end', phase: 'Canceled', message: 'it was canceled' }
+        ? { do: 'end', phase: 'Canceled', message: `${view.what}: it was canceled` }
         : { do: 'end', phase: 'Failed', message: told(transfer.message) };
     case 'Failed':
     case 'PartiallyFailed':

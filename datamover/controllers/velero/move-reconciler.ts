@@ -210,6 +210,10 @@ export function moveViewOf(
 ): MoveView {
   const { metadata, spec, status } = move;
   return {
+    what:
+      'targetVolume' in spec
+        ? `restore ${spec.targetVolume.namespace}/${spec.targetVolume.pvc}`
+        : `back up ${spec.sourceNamespace}/${spec.sourcePVC}`,
     phase: status?.phase,
     cancel: spec.cancel === true,
     deleted: metadata.deletionTimestamp !== undefined,
