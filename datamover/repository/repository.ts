@@ -22,6 +22,7 @@ import { openRepository, type Opened } from './open.ts';
 import { readPackHeader } from './pack-reading.ts';
 import { Packer } from './packer.ts';
 import { PendingIndex } from './pending-index.ts';
+import { release } from './saver/pack-slot.ts';
 import { decodeSnapshot, encodeSnapshot, type Snapshot } from './snapshot.ts';
 import type {
   BlobLocation,
@@ -45,6 +46,8 @@ export interface OpenOptions {
 }
 
 const LOOK_AGAIN_AFTER_MS = 60_000;
+/** A sealed blob that restic's chunker made has at most so much; the tree of a long stream may have more. */
+const LONGEST_SEALED = 9 << 20;
 
 /**
  * An open repository: its key, its files, its blobs. Everything read through it is verified; everything is written in the order
@@ -209,19 +212,24 @@ export class Repository {
   }
 
   /** The content of a blob, checked against its id. An unknown blob may be newer than our index: that is read on, once. */
-  async loadBlob(type: BlobType, id: Id, signal?: AbortSignal): Promise<Uint8Array> {
+  async loadBlob(type: BlobType, id: Id, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
     const raw = toBytes(id);
     const subject = `${type} blob ${shortId(id)}`;
     const location = this.#loaded().lookup(type, raw) ?? (await this.#lookAgain(type, raw, subject, signal));
     const { pack, offset, length, uncompressedLength } = location;
     const range = { offset, length };
-    const sealed = await this.store.load({ type: 'data', name: pack }, { range, ...(signal && { signal }) });
-    return openBlob(
+    // Memory of our own can be given back at once; what an index says of lengths is only believed up to a point.
+    const into = length <= LONGEST_SEALED ? new Uint8Array(length) : undefined;
+    const options = { range, ...(into && { into }), ...(signal && { signal }) };
+    const sealed = await this.store.load({ type: 'data', name: pack }, options);
+    const plain = openBlob(
       this.key,
       { id, type, uncompressedLength },
       sealed,
       `${subject} in pack ${shortId(pack)}`,
     );
+    if (into !== undefined) release(into);
+    return plain;
   }
 
   /** Stores a blob unless the repository has it. It lies in the store for sure after `flush`. */

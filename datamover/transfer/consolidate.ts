@@ -41,6 +41,8 @@ export interface ConsolidationResult {
 
 /** After a failure: a store that is out of service would be asked again and again for a quarter of an hour. */
 const TIDY_WITHIN_MS = 20_000;
+/** Each worker and each upload holds a pack, and each of the streams that are read the half of a blob. */
+const LITTLE_MEMORY = { workers: 1, uploads: 1 } as const;
 
 /** @throws DatamoverError where the backup is none of a chain of send streams, or its streams cannot be merged. */
 export async function planConsolidation(
@@ -133,7 +135,7 @@ async function saveMerged(
       session,
       producer.input,
       undefined,
-      saveOptions(session, options),
+      { ...saveOptions(session, options), ...LITTLE_MEMORY },
       (save) => watch(save, options, started),
     );
   } catch (error) {

@@ -1,5 +1,6 @@
 import { DatamoverError } from '../errors.ts';
 import { cancelled, loadReads } from '../repository/loader/loader.ts';
+import { release } from '../repository/saver/pack-slot.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { Id } from '../repository/types.ts';
 import { Refusal } from '../volumes/refusal.ts';
@@ -12,8 +13,7 @@ import { loadOptions } from './volume-restore.ts';
 
 /** Blobs of records on their way: each brings a hundred times its size of blocks along, or little is to be loaded beside them. */
 const RECORDS_AHEAD = 3;
-/** Of a stream that is read beside others: one blob is on its way while the one before is used. */
-const BLOBS_BESIDE_OTHERS = 2;
+const CHUNK_BESIDE_OTHERS = 128 << 10;
 
 /** A stream's bytes from its beginning; the chunks are the reader's. Who stops reading stops the loading. */
 export async function* streamBytes(
@@ -39,36 +39,54 @@ export async function* lentStreamBytes(
   else yield* fileBytes(repository, files.send, options);
 }
 
-/** The same for who reads as many streams as a chain has at once: each without threads and memory of its own. */
+/**
+ * The same for who reads as many streams as a chain has at once: without threads, and with the memory of one blob and one small chunk.
+ * A chunk may only be read until the next is asked for.
+ */
 export async function* streamBytesBesideOthers(
   repository: Repository,
   volume: VolumeReader,
   stream: number,
-  options: TransferOptions,
+  { signal }: TransferOptions,
 ): AsyncGenerator<Uint8Array> {
   const files = await volume.stream(stream);
-  const bytesOf = (file: ContentFile): AsyncGenerator<Uint8Array> =>
-    blobsOf(repository, file.content, options.signal, BLOBS_BESIDE_OTHERS);
-  if (files.kind === 'apart') yield* joined(repository, files, options, 'given', bytesOf(files.blocks));
-  else yield* bytesOf(files.send);
+  const lent = (file: ContentFile): AsyncGenerator<Uint8Array> =>
+    lentBlobsOf(repository, file.content, signal);
+  if (files.kind === 'whole') {
+    yield* lent(files.send);
+    return;
+  }
+  const { records, blocks } = files;
+  const together = joinedStream(lent(records), lent(blocks), 'lent', CHUNK_BESIDE_OTHERS);
+  yield* explained(together, records, signal);
 }
 
-async function* joined(
+function joined(
   repository: Repository,
   { records, blocks }: Extract<StreamFiles, { kind: 'apart' }>,
   options: TransferOptions,
   chunks: ChunkOwner,
-  blockBytes = fileBytes(repository, blocks, options),
+): AsyncGenerator<Uint8Array> {
+  const { signal } = options;
+  const stream = joinedStream(
+    blobsOf(repository, records.content, signal),
+    fileBytes(repository, blocks, options),
+    chunks,
+  );
+  return explained(stream, records, signal);
+}
+
+/** Says whose files do not fit each other. */
+async function* explained(
+  stream: AsyncGenerator<Uint8Array>,
+  records: ContentFile,
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
   try {
-    yield* joinedStream(
-      blobsOf(repository, records.content, options.signal, RECORDS_AHEAD),
-      blockBytes,
-      chunks,
-    );
+    yield* stream;
   } catch (error) {
     // Who is stopped while it loads records says nothing that anybody could use.
-    if (options.signal?.aborted === true && !(error instanceof DatamoverError)) throw cancelled();
+    if (signal?.aborted === true && !(error instanceof DatamoverError)) throw cancelled();
     if (!(error instanceof Refusal)) throw error;
     throw new DatamoverError({
       operation: 'put together',
@@ -80,17 +98,41 @@ async function* joined(
   }
 }
 
+/**
+ * Blobs one after the other, in pieces whose memory goes when the next is asked for: who is in the middle of a blob of each of many
+ * streams has half of each.
+ */
+async function* lentBlobsOf(
+  repository: Repository,
+  ids: readonly Id[],
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  for (const id of ids) {
+    for (const piece of inPieces(await repository.loadBlob('data', id, signal))) {
+      yield piece;
+      release(piece);
+    }
+  }
+}
+
+function inPieces(blob: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer>[] {
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  for (let at = 0; at < blob.length; at += CHUNK_BESIDE_OTHERS)
+    pieces.push(new Uint8Array(blob.subarray(at, at + CHUNK_BESIDE_OTHERS)));
+  release(blob);
+  return pieces;
+}
+
 /** Blobs one after the other, the next ones on their way. */
 async function* blobsOf(
   repository: Repository,
   ids: readonly Id[],
   signal: AbortSignal | undefined,
-  most: number,
 ): AsyncGenerator<Uint8Array> {
   const ahead: Promise<Uint8Array>[] = [];
   try {
     for (let next = 0; next < ids.length || ahead.length > 0;) {
-      for (; next < ids.length && ahead.length < most; next++) {
+      for (; next < ids.length && ahead.length < RECORDS_AHEAD; next++) {
         const loading = repository.loadBlob('data', ids[next] ?? '', signal);
         // Told when its turn comes.
         loading.catch(() => undefined);

@@ -1,11 +1,12 @@
 import { parentPort, type MessagePort } from 'node:worker_threads';
 import { DatamoverError } from '../../errors.ts';
 import type { Control } from './control.ts';
+import { release } from './pack-slot.ts';
 import type { ByteSink } from './stream-input.ts';
 
 /** What comes through the port of a stream that this process makes: one message for each that is asked for. */
 export type PortMessage =
-  | { readonly kind: 'chunk'; readonly bytes: Uint8Array }
+  | { readonly kind: 'chunk'; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'end' }
   | { readonly kind: 'failed'; readonly operation: string; readonly cause: string };
 
@@ -28,6 +29,7 @@ export async function readPort(port: MessagePort, sink: ByteSink, control: Contr
         sink.filled(part.length);
         from += part.length;
       }
+      release(bytes);
     }
   } finally {
     parentPort?.off('message', stop);

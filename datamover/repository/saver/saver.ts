@@ -47,6 +47,8 @@ export interface SaveOptions {
   /** Every blob of the input once, in no promised order, after it is claimed and before its pack is stored. */
   readonly onBlobs: (batch: BlobBatch) => void;
   readonly workers?: number;
+  /** Packs on their way to the store at once, if fewer than the input and the store allow; each is in memory. */
+  readonly uploads?: number;
 }
 
 /** Bytes so far; live while the save runs. */
@@ -190,7 +192,8 @@ class Job {
     this.#blobKind = BLOBS[input];
     this.#arena = layoutArena({
       workers,
-      packSlots: workers + Math.max(1, Math.min(MAX_UPLOADS[input], sink.uploads)),
+      packSlots:
+        workers + Math.max(1, Math.min(MAX_UPLOADS[input], sink.uploads, options.uploads ?? Infinity)),
       input,
     });
     this.#bytes = Buffer.from(this.#arena.memory.buffer);

@@ -38,7 +38,7 @@ export class StreamProducer {
   async #give(): Promise<void> {
     const message = await this.#next;
     if (message.kind === 'chunk') {
-      this.#port.postMessage(message, [message.bytes.buffer as ArrayBuffer]);
+      this.#port.postMessage(message, [message.bytes.buffer]);
       this.#next = this.#make();
     } else this.#port.postMessage(message);
   }
@@ -49,11 +49,14 @@ export class StreamProducer {
       if (next.done === true) return { kind: 'end' };
       const { value } = next;
       // Of a larger buffer only this part may go.
-      const whole = value.byteLength === value.buffer.byteLength && value.buffer instanceof ArrayBuffer;
-      return { kind: 'chunk', bytes: whole ? value : Uint8Array.from(value) };
+      return { kind: 'chunk', bytes: isWhole(value) ? value : Uint8Array.from(value) };
     } catch (error) {
       this.#failure = error;
       return { kind: 'failed', operation: 'make the stream', cause: describeCause(error) };
     }
   }
+}
+
+function isWhole(bytes: Uint8Array): bytes is Uint8Array<ArrayBuffer> {
+  return bytes.buffer instanceof ArrayBuffer && bytes.byteLength === bytes.buffer.byteLength;
 }

@@ -17,17 +17,18 @@ export async function* joinedStream(
   records: AsyncIterable<Uint8Array>,
   blocks: AsyncIterable<Uint8Array>,
   chunks: ChunkOwner = 'given',
+  chunkBytes = CHUNK_BYTES,
 ): AsyncGenerator<Uint8Array> {
   const rule = new PayloadRule();
   const parts = { records: new Part('records', records), blocks: new Part('blocks', blocks) };
-  let chunk = newChunk();
+  let chunk = newChunk(chunkBytes);
   let fill = 0;
   try {
     while (parts.records.isThere || (await parts.records.hasMore())) {
       // A header lies in one piece.
-      if (CHUNK_BYTES - fill < HEADER_BYTES) {
+      if (chunkBytes - fill < HEADER_BYTES) {
         yield chunk.bytes.subarray(0, fill);
-        if (chunks === 'given') chunk = newChunk();
+        if (chunks === 'given') chunk = newChunk(chunkBytes);
         fill = 0;
       }
       const end = fill + HEADER_BYTES;
@@ -35,12 +36,12 @@ export async function* joinedStream(
       const { part, bytes } = rule.next(chunk.view, fill);
       fill = end;
       for (let rest = bytes; rest > 0;) {
-        if (fill === CHUNK_BYTES) {
+        if (fill === chunkBytes) {
           yield chunk.bytes;
-          if (chunks === 'given') chunk = newChunk();
+          if (chunks === 'given') chunk = newChunk(chunkBytes);
           fill = 0;
         }
-        const to = Math.min(CHUNK_BYTES, fill + rest);
+        const to = Math.min(chunkBytes, fill + rest);
         const source = parts[part];
         if (!source.take(chunk.bytes, fill, to)) await source.read(chunk.bytes, fill, to);
         rest -= to - fill;
@@ -59,8 +60,8 @@ interface Chunk {
   readonly view: DataView;
 }
 
-function newChunk(): Chunk {
-  const bytes = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+function newChunk(chunkBytes: number): Chunk {
+  const bytes = Buffer.allocUnsafeSlow(chunkBytes);
   return { bytes, view: new DataView(bytes.buffer) };
 }
 

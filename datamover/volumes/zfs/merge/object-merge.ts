@@ -3,7 +3,7 @@ import type { ObjectRecord } from '../record.ts';
 import { Refusal } from '../../refusal.ts';
 import type { HeaderFields } from './headers.ts';
 import { dropsContent, type ObjectShape } from './object-change.ts';
-import type { StreamCursor, WholeRecord } from './stream-cursor.ts';
+import { copied, type StreamCursor, type WholeRecord } from './stream-cursor.ts';
 
 /** Where records go. */
 export interface RecordSink {
@@ -29,7 +29,7 @@ async function readVersion(
   fields: HeaderFields,
   bigEndian: boolean,
 ): Promise<Version & { readonly spill: WholeRecord | undefined }> {
-  const object = cursor.head;
+  const object = copied(cursor.head);
   const { record } = object;
   if (record.type !== 'OBJECT') throw new Error(`${cursor.name} stands at no object`);
   await cursor.advance();
@@ -45,7 +45,7 @@ async function readVersion(
     tailFrom = next.record.offset;
     await cursor.advance();
   }
-  const spill = cursor.head.record.type === 'SPILL' ? cursor.head : undefined;
+  const spill = cursor.head.record.type === 'SPILL' ? copied(cursor.head) : undefined;
   if (spill !== undefined) await cursor.advance();
   return {
     ...{ cursor, object, tail, tailFrom, spill, freedFrom: 0, freedTo: 0 },
@@ -116,7 +116,7 @@ export async function* mergeObject(
   yield* mergeBlocks(live, output);
   for (const { cursor } of live) {
     if (cursor.head.record.type !== 'SPILL') continue;
-    spills.set(cursor, cursor.head);
+    spills.set(cursor, copied(cursor.head));
     await cursor.advance();
   }
   if (newest.shape.hasSpill) output.put(newestSpill(live, spills, newest));
@@ -142,18 +142,18 @@ async function* mergeBlocks(live: readonly Version[], output: RecordSink): Async
     if (await takeFrees(live, at, last)) continue;
     const blocks: Block[] = [];
     for (const [number, { cursor }] of live.entries()) {
-      if (nextOffset(cursor) !== at) continue;
-      const block = cursor.head;
-      const { record } = block;
-      if (record.type === 'WRITE' || record.type === 'WRITE_EMBEDDED')
-        blocks.push({ number, block, end: at + record.length });
-      await cursor.advance();
+      const { head } = cursor;
+      const { record } = head;
+      if ((record.type === 'WRITE' || record.type === 'WRITE_EMBEDDED') && record.offset === at)
+        blocks.push({ number, block: head, end: at + record.length });
     }
     const newest = newestBlock(live, blocks, at);
-    if (newest === undefined) continue;
-    last.end = newest.end;
-    last.number = newest.number;
-    output.put(newest.block);
+    if (newest !== undefined) {
+      last.end = newest.end;
+      last.number = newest.number;
+      output.put(newest.block);
+    }
+    for (const { number } of blocks) await live[number]?.cursor.advance();
     yield;
   }
 }

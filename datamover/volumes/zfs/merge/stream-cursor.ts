@@ -4,16 +4,21 @@ import type { BeginRecord, SendRecord } from '../record.ts';
 import { SendStream, type SendStreamHandler } from '../send-stream.ts';
 import { checkOrder, START_OF_ORDER, type OrderState } from './record-order.ts';
 
-/** A record with its payload, as parts of the chunks in which it came. */
+/** A record with its payload, as parts of the chunks in which it came: the cursor's, until it goes on. */
 export interface WholeRecord<R extends SendRecord = SendRecord> {
   readonly record: R;
   readonly header: Uint8Array;
   readonly payload: readonly Uint8Array[];
 }
 
+/** The same as the caller's own. */
+export function copied(whole: WholeRecord): WholeRecord {
+  return { ...whole, payload: whole.payload.map((part) => Uint8Array.from(part)) };
+}
+
 /**
- * Reads one stream of a chain record by record. Chunks must stay as they are. A record is handed out only when the header behind
- * it, whose checksum covers it, was found right.
+ * Reads one stream of a chain record by record. A chunk is only read until the next is asked for. A record is handed out only when
+ * the header behind it, whose checksum covers it, was found right.
  */
 export class StreamCursor {
   /** `stream 2 of 5 (tank/files@monday)`. */
@@ -83,6 +88,7 @@ export class StreamCursor {
         this.#head = record;
         return;
       }
+      this.#records.ownOpen();
       const next = await this.#chunks.next();
       try {
         if (next.done === true) {
@@ -103,22 +109,44 @@ class RecordQueue implements SendStreamHandler {
   reader: SendStream | undefined;
   #whole: WholeRecord[] = [];
   #taken = 0;
-  #open:
-    { readonly record: SendRecord; readonly header: Uint8Array; readonly payload: Uint8Array[] } | undefined;
+  #open: OpenRecord | undefined;
+  /** Where a record is put together that lies in several chunks; one at a time does. */
+  #room = new Uint8Array();
 
   record(record: SendRecord): void {
     this.finish();
-    this.#open = { record, header: Uint8Array.from(this.reader?.header() ?? []), payload: [] };
+    this.#open = {
+      ...{ record, header: Uint8Array.from(this.reader?.header() ?? []), payload: [] },
+      own: undefined,
+    };
   }
 
-  payload(_: SendRecord, bytes: Uint8Array): void {
-    this.#open?.payload.push(bytes);
+  payload(_: SendRecord, bytes: Uint8Array, at: number): void {
+    const open = this.#open;
+    if (open?.own === undefined) open?.payload.push(bytes);
+    else open.own.set(bytes, at);
   }
 
   /** The record that is there is whole, and right. */
   finish(): void {
-    if (this.#open !== undefined) this.#whole.push(this.#open);
+    const open = this.#open;
+    if (open !== undefined)
+      this.#whole.push(open.own === undefined ? open : { ...open, payload: [open.own] });
     this.#open = undefined;
+  }
+
+  /** Before the next chunk takes the place of the one that the record began in: all before it have been used. */
+  ownOpen(): void {
+    const open = this.#open;
+    if (open === undefined || open.own !== undefined || open.record.payloadBytes === 0) return;
+    const { payloadBytes } = open.record;
+    if (this.#room.length < payloadBytes) this.#room = new Uint8Array(payloadBytes);
+    open.own = this.#room.subarray(0, payloadBytes);
+    let at = 0;
+    for (const part of open.payload) {
+      open.own.set(part, at);
+      at += part.length;
+    }
   }
 
   shift(): WholeRecord | undefined {
@@ -131,4 +159,10 @@ class RecordQueue implements SendStreamHandler {
     this.#taken++;
     return next;
   }
+}
+
+interface OpenRecord extends WholeRecord {
+  readonly payload: Uint8Array[];
+  /** Its payload in memory of the queue; undefined while it lies in one chunk. */
+  own: Uint8Array | undefined;
 }

@@ -43,7 +43,7 @@ class ChainLink {
 /**
  * Merges a chain of send streams, the full one first and each increment behind the one that it builds on, into one full stream of
  * the last snapshot: what a receiver has after it is what it has after the chain. No pool is needed. All streams are read at
- * once, from their beginnings to their ends, and one record of each is kept. Chunks given must stay as they are.
+ * once, from their beginnings to their ends, and one record of each is kept. A chunk is only read until the next of its stream is asked for.
  *
  * All checksums are verified on the way, and the last chunk, in which END is, comes only after each stream was found whole: what
  * stops before it is no stream to any receiver.
