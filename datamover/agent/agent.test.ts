@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { describePeers } from '../../e2e/servers/describe-peers.ts';
 import { KUBERNETES_PEERS } from '../../e2e/servers/kubernetes.ts';
 import { startMinio } from '../../e2e/servers/minio.ts';
+import { freePorts } from '../../e2e/servers/ports.ts';
 import { makeBucket, s3Environment } from '../../e2e/servers/s3-server.ts';
 import { PASSWORD, Workbench } from '../cli/testing/command.ts';
 import { LEASES as LEASE_KIND } from '../kubernetes/lease.ts';
@@ -19,12 +20,14 @@ describePeers(
     let site: AgentSite;
     let bench: Workbench;
     let agent: RunningAgent;
+    let port: number;
 
     beforeAll(async () => {
       site = await AgentSite.create();
       bench = await Workbench.create();
       await bench.json(['init']);
-      agent = await site.agent('a');
+      port = await freePorts(1);
+      agent = await site.agent('a', { httpAddress: { host: '127.0.0.1', port } });
     }, 180_000);
     afterAll(async () => {
       await site.remove();
@@ -69,6 +72,18 @@ describePeers(
       expect(restored.status?.node).toBe('a');
       await site.seen(restored, () => true);
       expect(await readdir(site.scratch('a'))).toHaveLength(1);
+    });
+
+    test('its metrics tell what it has carried', async () => {
+      const said = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+      for (const line of [
+        'datamover_transfers_total{operation="backup",driver="file",outcome="completed"} 1',
+        'datamover_transfers_total{operation="restore",driver="file",outcome="completed"} 1',
+        `datamover_transfer_bytes_total{operation="backup",driver="file",kind="read"} ${32 * MIB}`,
+        'datamover_transfer_duration_seconds_count{operation="backup",driver="file"} 1',
+        'datamover_transfers_running{operation="backup"} 0',
+      ])
+        expect(said.split('\n')).toContain(line);
     });
 
     test('K-17: the node’s agent is known by its lease, with its drivers', async () => {

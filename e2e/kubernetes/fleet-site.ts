@@ -107,6 +107,11 @@ export class FleetSite {
     return answers(`http://${this.#addresses.get(pod) ?? ''}/readyz`);
   }
 
+  async metrics(pod: string): Promise<readonly string[]> {
+    const answer = await fetch(`http://${this.#addresses.get(pod) ?? ''}/metrics`);
+    return (await answer.text()).split('\n');
+  }
+
   /** When a lease was last renewed, as its holder's clock says. */
   async renewal(name: string): Promise<number> {
     const lease = await this.agents.controller.of(LEASES).get(this.agents.mover, name);

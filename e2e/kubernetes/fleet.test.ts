@@ -126,6 +126,15 @@ describePeers(
       }
     });
 
+    test('the controller’s metrics tell what became of them', async () => {
+      const said = await site.metrics('controller');
+      expect(said).toContain('datamover_objects{operation="backup",phase="Completed"} 200');
+      const lastSuccesses = said.filter((line) =>
+        line.startsWith('datamover_volume_last_success_timestamp_seconds{'),
+      );
+      expect(lastSuccesses).toHaveLength(200);
+    });
+
     describe('memory', () => {
       test('the controller took no more than 150 MiB at its height', async () => {
         expect(await memory(controller.pid, 'VmHWM')).toBeLessThanOrEqual(150);

@@ -84,6 +84,8 @@ export async function startVelero(options: VeleroOptions): Promise<Velero> {
       args: [
         ...['server', '--namespace', namespace, '--plugin-dir', plugins, '--log-level=debug'],
         ...['--features=EnableCSI', '--uploader-type=kopia', '--item-operation-sync-frequency=1s'],
+        // It looks for a claim's snapshot every five seconds: by one worker claim after claim.
+        '--item-block-worker-count=8',
         ...[`--metrics-address=127.0.0.1:${port}`, `--profiler-address=127.0.0.1:${port + 1}`],
         ...(options.args ?? []),
       ],

@@ -264,13 +264,9 @@ describePeers(PATH_B_PEERS, 'a plain CSI backup of a real Velero, moved by the p
     expect(plugins).toMatch(/datamover\.io\/move-snapshot-v1\s+BackupItemAction\n/);
     expect(plugins).not.toMatch(/datamover\.io\/(move-snapshot|restore-volume|restore-claim)\s/);
     await backup('standing');
-    const [first] = await site.mover.backupsOf('standing', 1);
-    const claim = await claimOf(first!);
-    await site.mover.complete(first!, claim, SNAPSHOTS[claim]);
-    const second = (await site.mover.backupsOf('standing', 2)).find(
-      ({ metadata }) => metadata.name !== first?.metadata.name,
-    );
-    await site.mover.complete(second!, await claimOf(second!), SNAPSHOTS[await claimOf(second!)]);
+    await site.mover.backupsOf('standing', 2);
+    await site.phase('backup', 'standing', 'InProgress');
+    await completeAll('standing');
     await site.phase('backup', 'standing', 'Completed');
     const other = `${shop}-standing`;
     await restore('standing', 'standing', '--namespace-mappings', `${shop}:${other}`);
