@@ -1,6 +1,7 @@
 import { listBackups } from '../../catalog/list.ts';
 import { resolveBackup } from '../../catalog/select.ts';
 import { executeForget, planForgetNamed } from '../../repository/forget.ts';
+import { adoptOrphans } from '../../repository/orphans.ts';
 import type { Repository } from '../../repository/repository.ts';
 import type { Id } from '../../repository/types.ts';
 import {
@@ -51,6 +52,9 @@ export const verb: Verb = {
           });
           const lock = dryRun ? 'read' : 'shared';
           const done = await withRepository(context, { lock, index: true }, async (repository, session) => {
+            const crashed = dryRun ? [] : (session.lock?.crashed ?? []);
+            // What a killed job has uploaded is not stored twice.
+            if (crashed.length > 0) await adoptOrphans(repository, crashed, session.signal);
             const filter = readOwnFilter(options, context.env);
             const { id } = resolveBackup(await listBackups(repository), reference, filter);
             const plan = await planConsolidation(repository, id, session.signal);
