@@ -54,16 +54,14 @@ export async function planConsolidation(
   const reader = await VolumeReader.open(repository, snapshotId, snapshot, signal);
   const { record } = reader;
   if (record.format === 'image') {
-    throw refused(snapshotId, 'it keeps an image, which is whole by itself: there are no streams to merge');
+    throw new DatamoverError({
+      operation: 'consolidate snapshot',
+      subject: snapshotId.slice(0, 8),
+      cause: 'it keeps an image, which is whole by itself: there are no streams to merge',
+      kind: 'usage',
+    });
   }
   const streams = listStreams(record, snapshotId);
-  if (streams.some(({ zfs }) => zfs.features.includes('raw'))) {
-    throw refused(
-      snapshotId,
-      'its streams are raw: their blocks are sealed together with the places and the keys of their own snapshots',
-      'the chain restores as it is; a new full stream is one of backup --raw --base none',
-    );
-  }
   const bytes = streams.reduce((sum, stream) => sum + stream.bytes, 0);
   return {
     ...{ snapshotId, snapshot, reader, streams, bytes },
@@ -160,14 +158,4 @@ async function saveRoot(session: BackupSession, record: VolumeRecord, folder: Tr
   const file = encodeVolumeRecord(record);
   const node = fileNode(VOLUME_FILE, file.length, [await session.saveData(file)]);
   return session.saveTree(encodeTree([node, folder]));
-}
-
-function refused(snapshotId: Id, cause: string, hint?: string): DatamoverError {
-  return new DatamoverError({
-    operation: 'consolidate snapshot',
-    subject: snapshotId.slice(0, 8),
-    cause,
-    ...(hint !== undefined && { hint }),
-    kind: 'usage',
-  });
 }

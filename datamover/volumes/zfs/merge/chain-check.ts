@@ -10,19 +10,13 @@ export function checkMergeable(
   fields: HeaderFields,
 ): void {
   const { features } = begin;
-  if (features.has('raw')) {
-    throw new Refusal(
-      'it is raw: its blocks are sealed together with the places and the keys of their own snapshots',
-      'the streams restore as they are; a new full stream is one of zfs send -w without -i',
-    );
-  }
   if (features.has('redacted')) {
     throw new Refusal(
       'parts of it are redacted',
       'a redacted stream is no whole volume: send it without --redact',
     );
   }
-  if (begin.payloadBytes > 0)
+  if (begin.payloadBytes > 0 !== features.has('raw'))
     throw new Refusal('its beginning carries a list that only its own receiver understands');
   if (!fields.tellsAll(header)) {
     throw new Refusal(
@@ -43,6 +37,14 @@ export function checkMergeable(
         ? 'it is a full stream, and others come before it'
         : `it builds on the snapshot with guid ${begin.fromGuid}, and the stream before it is of ${before.toGuid}`,
       'give the streams of one chain, the oldest first',
+    );
+  }
+  if (features.has('raw') !== before.features.has('raw')) {
+    throw new Refusal(
+      features.has('raw')
+        ? 'it is raw, and the one before it is not'
+        : 'it is not raw, and the one before it is',
+      'no receiver takes one after the other: send a full stream',
     );
   }
   if (begin.bigEndian !== before.bigEndian) {

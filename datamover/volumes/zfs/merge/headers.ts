@@ -1,3 +1,4 @@
+import { Refusal } from '../../refusal.ts';
 import { HEADER_BYTES, type RecordType } from '../record.ts';
 
 /**
@@ -8,7 +9,6 @@ const BEGIN_VERSION_AT = 16;
 const BEGIN_FLAGS_AT = 36;
 const BEGIN_TO_GUID_AT = 40;
 const BEGIN_FROM_GUID_AT = 48;
-const PAYLOAD_LENGTH_AT = 4;
 const SPILL_FLAGS_AT = 32;
 const FREEOBJECTS = 2;
 /** The two lowest bits of drr_versioninfo are the kind of the header, the features follow. */
@@ -31,6 +31,7 @@ const TO_GUID_AT: Readonly<Partial<Record<RecordType, number>>> = {
   END: 40,
   SPILL: 24,
   WRITE_EMBEDDED: 32,
+  OBJECT_RANGE: 24,
 };
 
 /** What an OBJECT record says of a dnode besides its number, type and block size. */
@@ -39,6 +40,10 @@ export interface ObjectHeader {
   readonly bonusBytes: number;
   readonly slots: number;
   readonly hasSpill: boolean;
+  /** Of a raw stream, whose receiver makes the dnode exactly as it was; 0 in others. */
+  readonly indirectShift: number;
+  readonly levels: number;
+  readonly pointers: number;
 }
 
 /** Reads and changes headers of one byte order. */
@@ -57,6 +62,9 @@ export class HeaderFields {
       // Senders without large dnodes write none.
       slots: Math.max(1, view.getUint8(34)),
       hasSpill: (view.getUint8(35) & SPILL_FLAG) !== 0,
+      indirectShift: view.getUint8(48),
+      levels: view.getUint8(49),
+      pointers: view.getUint8(50),
     };
   }
 
@@ -78,7 +86,6 @@ export class HeaderFields {
   fullBegin(begin: Uint8Array, featureFlags: number): Uint8Array {
     const header = Uint8Array.from(begin);
     const view = viewOf(header);
-    view.setUint32(PAYLOAD_LENGTH_AT, 0, this.#little);
     view.setBigUint64(BEGIN_VERSION_AT, SUBSTREAM | (BigInt(featureFlags >>> 0) << 2n), this.#little);
     view.setUint32(
       BEGIN_FLAGS_AT,
@@ -107,6 +114,22 @@ export class HeaderFields {
     view.setBigUint64(16, BigInt(count), this.#little);
     return header;
   }
+}
+
+const FROM_IVSET = Buffer.from('from_ivset_guid\0', 'latin1');
+/** Of a pair of an nvlist: its name begins 16 bytes behind it, its value 8-aligned behind that (nvlist.ts). */
+const NAME_AT = 16;
+const VALUE_AT = Math.ceil((NAME_AT + FROM_IVSET.length) / 8) * 8;
+
+/** The keys that a raw stream carries in BEGIN, as those of a full one: it follows on no other set of initialization vectors. */
+export function fullKeys(payload: Uint8Array): Uint8Array {
+  const list = Buffer.from(payload);
+  const name = list.indexOf(FROM_IVSET);
+  const at = name - NAME_AT + VALUE_AT;
+  if (name < NAME_AT || at + 8 > list.length)
+    throw new Refusal('its beginning does not tell of keys as OpenZFS does', 'send a full stream');
+  list.fill(0, at, at + 8);
+  return list;
 }
 
 function viewOf(header: Uint8Array): DataView {

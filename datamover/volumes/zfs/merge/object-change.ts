@@ -29,6 +29,14 @@ const ATTRIBUTES_GENERATION_AT = 16;
  */
 export function dropsContent(had: ObjectShape, gets: ObjectShape): boolean {
   if (gets.slots !== had.slots || pointersOf(gets) < pointersOf(had)) return true;
+  // Of raw streams, where nothing else can be compared, the shape alone decides.
+  if (gets.levels > 0 || had.levels > 0) {
+    return (
+      gets.blockBytes !== had.blockBytes ||
+      gets.indirectShift !== had.indirectShift ||
+      gets.levels < had.levels
+    );
+  }
   if (gets.blockBytes === had.blockBytes) return false;
   if (
     gets.objectType !== had.objectType ||
@@ -47,7 +55,8 @@ export function dropsContent(had: ObjectShape, gets: ObjectShape): boolean {
 }
 
 /** deduce_nblkptr: how many block pointers the bonus leaves room for. */
-function pointersOf({ bonusType, bonusBytes }: ObjectHeader): number {
+function pointersOf({ bonusType, bonusBytes, pointers }: ObjectHeader): number {
+  if (pointers > 0) return pointers;
   return bonusType === SYSTEM_ATTRIBUTES ? 1 : 1 + ((320 - Math.min(320, bonusBytes)) >> 7);
 }
 

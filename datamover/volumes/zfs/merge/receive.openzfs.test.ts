@@ -17,6 +17,7 @@ const LISTING = `stat -c "%f %u:%g %s %Y %h" .; find . -mindepth 1 -exec stat -c
   find . -type l -exec readlink {} + | sort; find . -type f -exec sha256sum {} + | sort; find . -exec getfattr -h -d -m - {} + | sort`;
 const STEPS = 36;
 const STEPS_PER_MERGE = 12;
+const RAW_STEPS = 8;
 
 describePeer('openzfs', 'merged chains at a real zfs receive', () => {
   let zfs: OpenZfs;
@@ -85,6 +86,55 @@ describePeer('openzfs', 'merged chains at a real zfs receive', () => {
       const [, grown] = [await digest(), await shell(`sha256sum ${await zfs.device(`${home}/grown`)}`)];
       expect(grown.slice(0, 64)).toBe(volumeSnapshot('ext4', 's4').sha256);
       expect(await digest()).toBe(volumeSnapshot('ext4', 's3').sha256);
+    },
+    PATIENCE,
+  );
+
+  test(
+    'raw streams: the key opens what was merged, files and volume, and the next increment fits',
+    async () => {
+      const source = `${home}/secret`;
+      await shell('echo long-enough-passphrase > /tmp/merge-key');
+      const key = ['-o', 'keyformat=passphrase', '-o', 'keylocation=file:///tmp/merge-key'];
+      await zfs.zfs(
+        'create',
+        '-o',
+        'encryption=on',
+        ...key,
+        '-o',
+        'xattr=sa',
+        '-o',
+        'dnodesize=auto',
+        source,
+      );
+      const random = seededRandom(7);
+      const lines = Array.from({ length: RAW_STEPS }, (_, i) => {
+        const steps = Array.from({ length: 4 }, () => datasetStep(random)).join('; ');
+        return `( ${SPECIAL[i * 2] ?? 'true'}; ${SPECIAL[i * 2 + 1] ?? 'true'} ) || true; ${steps}; zfs snapshot ${source}@s${i}`;
+      });
+      await shell(`D=${source}; cd /${source}\n${lines.join('\n')}`);
+      const chain: Buffer[] = [];
+      for (let i = 0; i < RAW_STEPS; i++)
+        chain.push(await sent(zfs, '-w', ...(i === 0 ? [] : ['-i', `@s${i - 1}`]), `${source}@s${i}`));
+      const target = `${home}/opened`;
+      const last = RAW_STEPS - 1;
+      await receive(target, await merged(chain.slice(0, last)));
+      await receive(target, chain[last]!);
+      await receive(`${home}/opened-last`, await merged(chain));
+      const volume = `${home}/opened-volume`;
+      await receive(volume, await merged([fixtureBytes('enc-vol-full-w'), fixtureBytes('enc-vol-inc1-w')]));
+      await shell(`echo ${'5a'.repeat(32)} > /tmp/merge-hex; zfs load-key -L file:///tmp/merge-hex ${volume}
+        for d in ${target} ${home}/opened-last; do zfs load-key -L file:///tmp/merge-key $d; done`);
+      const was = await listings(`${source}@s${last - 1}`, `${source}@s${last}`);
+      expect(was).toHaveLength(2);
+      expect(await listings(`${target}@s${last - 1}`, `${target}@s${last}`)).toEqual(was);
+      expect(await listings(`${home}/opened-last@s${last}`)).toEqual(was.slice(1));
+      const real = await sent(zfs, '-w', `${source}@s${last}`);
+      expect(new DatasetModel().receive(await merged(chain)).content()).toEqual(
+        new DatasetModel().receive(real).content(),
+      );
+      const digest = await shell(`sha256sum ${await zfs.device(volume)}`);
+      expect(digest.slice(0, 64)).toBe(volumeSnapshot('enc/vol', 's1').sha256);
     },
     PATIENCE,
   );

@@ -76,7 +76,9 @@ export function checkOrder(state: OrderState, record: SendRecord): OrderState {
       checkBlock(state, record.object, record.offset, record.length);
       return nextPart(state, record.object, record.offset, record.length);
     case 'OBJECT_RANGE':
-      throw new Refusal('it has records of raw streams');
+      if (record.firstObject < state.nextObject)
+        throw disorder(`the block of objects from ${record.firstObject} on`);
+      return { ...START_OF_ORDER, nextObject: record.firstObject };
     case 'REDACT':
       throw new Refusal(
         'parts of it are redacted',

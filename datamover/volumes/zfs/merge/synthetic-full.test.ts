@@ -95,6 +95,20 @@ test('a full stream that zfs send compressed and an increment that it did not go
   expect(begin?.type === 'BEGIN' && [...begin.features]).toEqual(['lz4', 'compressed']);
 });
 
+test('a raw chain is merged: newest blocks of dnodes, keys of a full stream', async () => {
+  const streams = [fixtureBytes('enc-vol-full-w'), fixtureBytes('enc-vol-inc1-w')];
+  const one = await merged(streams);
+  expect(new DatasetModel().receive(one).content()).toEqual(contentOf(streams));
+  const types = readStream(one).map(({ record }) => record.type);
+  expect(types.slice(0, 4)).toEqual(['BEGIN', 'OBJECT_RANGE', 'OBJECT', 'FREE']);
+  const [before, after] = [readStream(streams[1]!)[0]!.payload, readStream(one)[0]!.payload];
+  expect(after).toHaveLength(before.length);
+  // The one guid that differs: of the set of initialization vectors that it would follow on.
+  const changed = [...after.keys()].filter((i) => after[i] !== before[i]);
+  expect(changed.length).toBeGreaterThan(4);
+  expect(changed.at(-1)! - changed[0]!).toBeLessThan(8);
+});
+
 test('random chains: objects whose numbers are used again, holes, truncations, spill blocks', async () => {
   for (let seed = 1; seed <= 60; seed++) {
     const source = new GeneratedChain(seededRandom(seed));
@@ -149,9 +163,13 @@ describe('no stream comes of', () => {
     expect(await refusal([full, full])).toMatch(/it is a full stream, and others come before it/);
   });
 
-  test('a raw chain', async () => {
-    const raw = [fixtureBytes('enc-vol-full-w'), fixtureBytes('enc-vol-inc1-w')];
-    expect(await refusal(raw)).toMatch(/stream 1 of 2 \(tank\/src\/enc\/vol@s0\): it is raw/);
+  test('raw streams and others in one chain', async () => {
+    const [raw, more] = [fixtureBytes('enc-vol-full-w'), fixtureBytes('enc-vol-inc1-w')];
+    expect(await refusal([more])).toMatch(/stream 1 of 1 .*it holds what changed since/);
+    const [begin] = readStream(raw);
+    const toGuid = begin?.record.type === 'BEGIN' ? BigInt(begin.record.toGuid) : 0n;
+    const plain = new StreamEncoder({ toGuid: 1n, fromGuid: toGuid, flags: 12 }).object(1, 23, 16384).end();
+    expect(await refusal([raw, plain])).toMatch(/stream 2 of 2.*it is not raw, and the one before it is/);
   });
 
   test('one that has large blocks only in its increment, where a file has kept its small ones', async () => {

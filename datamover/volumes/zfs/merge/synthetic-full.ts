@@ -1,10 +1,10 @@
 import { Refusal } from '../../refusal.ts';
 import type { BeginRecord } from '../record.ts';
 import { checkMergeable } from './chain-check.ts';
-import { HeaderFields } from './headers.ts';
+import { fullKeys, HeaderFields } from './headers.ts';
 import { MergedOutput } from './merged-output.ts';
 import { mergeObject } from './object-merge.ts';
-import { StreamCursor, type WholeRecord } from './stream-cursor.ts';
+import { copied, StreamCursor, type WholeRecord } from './stream-cursor.ts';
 
 /** Dnodes of one block (DNODES_PER_BLOCK, for dnodes of 512 bytes): zfs send frees them to its end. */
 const OBJECTS_PER_BLOCK = 32;
@@ -34,7 +34,7 @@ class ChainLink {
   get next(): number {
     const { record } = this.cursor.head;
     if (record.type === 'OBJECT') return record.object;
-    if (record.type === 'FREEOBJECTS') return record.firstObject;
+    if (record.type === 'FREEOBJECTS' || record.type === 'OBJECT_RANGE') return record.firstObject;
     if (record.type === 'END') return Infinity;
     throw this.cursor.refusal(`a ${record.type} record does not follow its object`);
   }
@@ -66,6 +66,10 @@ class ChainMerge {
   readonly #chain: readonly ChainLink[];
   /** The end of the last object that was written. */
   #written = 1;
+  /** Of raw streams the block of dnodes that the merge is in, as the newest stream has it; it is written before its first object. */
+  #range:
+    | { readonly link: ChainLink; readonly whole: WholeRecord; readonly first: number; written: boolean }
+    | undefined;
 
   constructor(chain: readonly ChainLink[]) {
     this.#chain = chain;
@@ -81,9 +85,11 @@ class ChainMerge {
     const fields = new HeaderFields(bigEndian);
     const output = new MergedOutput(bigEndian, fields, fields.toGuid(last.header));
     const features = begins.reduce((flags, { record }) => flags | record.featureFlags, 0);
-    output.header(fields.fullBegin(last.header, features), 'BEGIN');
+    const payload = last.record.payloadBytes === 0 ? [] : [fullKeys(Buffer.concat(last.payload))];
+    output.put({ record: last.record, header: fields.fullBegin(last.header, features), payload });
     for (let object = this.#next(); object !== Infinity; object = this.#next()) {
       if (await this.#takeFrees(object)) continue;
+      if (await this.#takeRanges(object)) continue;
       const holders = this.#chain.filter(({ next }) => next === object);
       const gone = this.#chain.findLastIndex((link) => link.hasFreed(object));
       const alive = new Set(this.#chain.slice(gone + 1).map(({ cursor }) => cursor));
@@ -95,7 +101,7 @@ class ChainMerge {
         bigEndian,
         {
           put: (record) => {
-            if (record.record.type === 'OBJECT') this.#fillGap(object, output, fields);
+            if (record.record.type === 'OBJECT') this.#beginObject(object, holders, output, fields);
             output.put(record);
           },
         },
@@ -119,8 +125,9 @@ class ChainMerge {
     } catch (error) {
       throw error instanceof Refusal ? cursor.refusal(error.message, error.hint) : error;
     }
+    const own = copied(begin) as WholeRecord<BeginRecord>;
     await cursor.advance();
-    return begin;
+    return own;
   }
 
   #next(): number {
@@ -140,6 +147,43 @@ class ChainMerge {
       await link.cursor.advance();
     }
     return any;
+  }
+
+  async #takeRanges(from: number): Promise<boolean> {
+    let any = false;
+    for (const link of this.#chain) {
+      const { head: whole } = link.cursor;
+      const { record } = whole;
+      if (record.type !== 'OBJECT_RANGE' || record.firstObject !== from) continue;
+      any = true;
+      this.#range = { link, whole, first: from, written: false };
+      await link.cursor.advance();
+    }
+    return any;
+  }
+
+  /** What comes before an object: numbers that are free, and of raw streams the block of dnodes that it is in. */
+  #beginObject(
+    object: number,
+    holders: readonly ChainLink[],
+    output: MergedOutput,
+    fields: HeaderFields,
+  ): void {
+    const range = this.#range;
+    if (range !== undefined) {
+      // A block of dnodes is sealed as a whole: all of its objects are of one stream.
+      if (object >= range.first + OBJECTS_PER_BLOCK || holders.at(-1) !== range.link)
+        throw range.link.cursor.refusal(
+          `object ${object} is not in the block of objects that came before it`,
+        );
+      if (!range.written) {
+        this.#fillGap(range.first, output, fields);
+        this.#written = Math.max(this.#written, range.first);
+        output.put(range.whole);
+        range.written = true;
+      }
+    }
+    this.#fillGap(object, output, fields);
   }
 
   /** A dnode of several slots takes the place of those that were in them. */

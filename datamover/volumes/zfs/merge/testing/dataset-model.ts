@@ -83,6 +83,7 @@ export class DatasetModel {
           this.#get(object).spill = fingerprint(header.subarray(33, 34), payload);
         break;
       case 5:
+      case 9:
         break;
       default:
         throw new Error(`a record of type ${type}`);
@@ -129,7 +130,7 @@ function payloadLength(header: Buffer): number {
     case 0:
       return header.readUInt32LE(4);
     case 1:
-      return padded(header.readUInt32LE(28));
+      return header.readUInt32LE(36) || padded(header.readUInt32LE(28));
     case 3:
       return header.readUInt8(50) === 0 ? number(header, 32) : number(header, 96);
     case 7:
