@@ -16,8 +16,8 @@ const PATIENCE = 600_000;
 const LISTING = `stat -c "%f %u:%g %s %Y %h" .; find . -mindepth 1 -exec stat -c "%n %i %f %u:%g %s %Y %h" {} + | sort;
   find . -type l -exec readlink {} + | sort; find . -type f -exec sha256sum {} + | sort; find . -exec getfattr -h -d -m - {} + | sort`;
 const STEPS = 36;
-const STEPS_PER_MERGE = 12;
-const RAW_STEPS = 8;
+const STEPS_PER_MERGE = 18;
+const RAW_STEPS = 6;
 
 describePeer('openzfs', 'merged chains at a real zfs receive', () => {
   let zfs: OpenZfs;
