@@ -9,6 +9,8 @@ import { retryDelayMs } from './transfer-plan.ts';
 export interface LiveAgent {
   readonly node: string;
   readonly drivers: readonly string[];
+  /** Its lease was found, and nobody has seen it renewed yet: it may have died before this controller began. */
+  readonly unproven?: true;
 }
 
 /** The agent that a lease is of; undefined where it is another kind of lease. */
@@ -66,7 +68,8 @@ function stateOf(
   if (batchingStatus !== 'Queued' || spec.cancel === true || metadata.deletionTimestamp !== undefined)
     return undefined;
   if (storage === undefined || claimed) return undefined;
-  return { is: 'waiting', nodes: nodesFor(storage.driver, node, agents), restsMs: rest(object) };
+  const proven = agents.filter(({ unproven }) => unproven !== true);
+  return { is: 'waiting', nodes: nodesFor(storage.driver, node, proven), restsMs: rest(object) };
 }
 
 /** Those whose agents live and reach the storage: of a storage that belongs to a node, that one alone. */
@@ -86,15 +89,21 @@ export function planAssignments(
   agents: readonly LiveAgent[],
   limits: QueueLimits,
   rest: Rest,
-): { readonly assignments: readonly Assignment[]; readonly homeless: readonly TransferObject[] } {
+): {
+  readonly assignments: readonly Assignment[];
+  readonly homeless: readonly TransferObject[];
+  /** Whether some wait for an agent that has yet to show that it lives. */
+  readonly unsure: boolean;
+} {
   const queue = queueOf(transfers, agents, rest);
   const stranded = new Set(
     queue.flatMap(({ uid, state }) => (state.is === 'waiting' && state.nodes.length === 0 ? [uid] : [])),
   );
-  return {
-    assignments: assign(queue, limits),
-    homeless: transfers.filter(({ metadata }) => stranded.has(metadata.uid)),
-  };
+  const waiting = transfers.filter(({ metadata }) => stranded.has(metadata.uid));
+  const homeless = waiting.filter(
+    ({ status }) => nodesFor(status?.storage?.driver ?? '', status?.node, agents).length === 0,
+  );
+  return { assignments: assign(queue, limits), homeless, unsure: homeless.length < waiting.length };
 }
 
 /** When the next waiting transfer's time comes, in milliseconds from now; undefined when none waits for a time. */

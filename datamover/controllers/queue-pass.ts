@@ -33,6 +33,8 @@ export interface QueuePassParts {
 
 /** An agent that dies tells nobody: who waits for one is looked at again. */
 const HOMELESS_AGAIN_MS = 5_000;
+/** One that was only found so far shows within a few seconds whether it lives. */
+const UNSURE_AGAIN_MS = 1_000;
 
 /** Gives a node to those whose turn it is (K-11, K-16). From the assignment on its place counts as taken. */
 export async function runQueue(parts: QueuePassParts): Promise<Reconciled> {
@@ -44,7 +46,7 @@ export async function runQueue(parts: QueuePassParts): Promise<Reconciled> {
     node: settings.maxTransfersPerNode,
     target: (target: string) => targetLimit(target) ?? settings.maxTransfersPerTarget,
   };
-  const { assignments, homeless } = planAssignments(all, agents(), limits, rest);
+  const { assignments, homeless, unsure } = planAssignments(all, agents(), limits, rest);
   const byUid = new Map(all.map((object) => [object.metadata.uid, object]));
   for (const { uid, node } of assignments) {
     const object = byUid.get(uid);
@@ -52,7 +54,11 @@ export async function runQueue(parts: QueuePassParts): Promise<Reconciled> {
   }
   for (const object of homeless) await tellHomeless(parts, object);
   const next = nextAttemptMs(transfers.list(), rest);
-  const again = Math.min(next ?? Infinity, homeless.length > 0 ? HOMELESS_AGAIN_MS : Infinity);
+  const again = Math.min(
+    next ?? Infinity,
+    homeless.length > 0 ? HOMELESS_AGAIN_MS : Infinity,
+    unsure ? UNSURE_AGAIN_MS : Infinity,
+  );
   return again === Infinity ? undefined : { againAfterMs: again };
 }
 

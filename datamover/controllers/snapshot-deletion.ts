@@ -127,7 +127,7 @@ export class SnapshotDeletion {
     const startTimestamp = request.status?.startTimestamp ?? timestampOf(Date.now());
     const common = { attempts, startTimestamp };
     try {
-      await this.#forget(request, signal);
+      await this.#forget(request, attempts > 1, signal);
     } catch (error) {
       if (isApiError(error, 'cancelled') || signal.aborted) throw error;
       const { reason, message } = explainFailure(error);
@@ -156,7 +156,7 @@ export class SnapshotDeletion {
   }
 
   /** Exactly this snapshot, if it is there; then what nothing else uses, by prune's own policy. */
-  async #forget({ metadata, spec }: Request, signal: AbortSignal): Promise<void> {
+  async #forget({ metadata, spec }: Request, again: boolean, signal: AbortSignal): Promise<void> {
     const access = await findRepository(this.#site, {
       protectedNamespace: metadata.namespace ?? '',
       ...(spec.resticSecretRef === undefined ? {} : { resticSecretRef: spec.resticSecretRef }),
@@ -168,7 +168,11 @@ export class SnapshotDeletion {
     const bounds = { memoryBytes: this.#site.settings.childMemory, signal };
     const listed = (await runOnRepository(access, operation, ['snapshots'], bounds)).flat();
     const found = listed.find((snapshot) => fieldOf(snapshot, 'id') === spec.snapshotID);
-    if (found === undefined) return;
+    if (found === undefined) {
+      // An attempt before this may have removed the snapshot and freed nothing yet.
+      if (again) await runOnRepository(access, operation, ['prune'], bounds);
+      return;
+    }
     refuseOtherVolume(spec, fieldOf(found, 'paths'));
     await runOnRepository(access, operation, ['forget', spec.snapshotID, '--prune'], bounds);
   }

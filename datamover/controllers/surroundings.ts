@@ -40,7 +40,8 @@ export class SurroundingsLook {
     return this.#parts.leases.list().flatMap((lease) => {
       if (lease.metadata.labels?.[AGENT_LEASE.label] === undefined) return [];
       const agent = agentOf(lease);
-      return agent !== undefined && this.#observer.remainingMs(lease) > 0 ? [agent] : [];
+      if (agent === undefined || this.#observer.remainingMs(lease) <= 0) return [];
+      return [this.#observer.isProven(lease) ? agent : { ...agent, unproven: true }];
     });
   }
 
@@ -53,8 +54,9 @@ export class SurroundingsLook {
     const lease = this.#leaseOf(object);
     const unheld = claimed && lease !== 'held';
     const { ages } = this.#parts;
-    const homeless = this.#isHomeless(object);
-    if (!homeless) ages.end(object, 'homeless');
+    const home = this.#homeOf(object);
+    // Not for an agent that may be long dead: its lease looks alive to a controller that has just begun.
+    if (home === 'sure') ages.end(object, 'homeless');
     if (!unheld) ages.end(object, 'unheld');
     if (!claimed) ages.end(object, 'progress');
     return {
@@ -63,20 +65,28 @@ export class SurroundingsLook {
       lease,
       unheldForMs: unheld ? ages.of(object, 'unheld', `${attempt} ${claimedBy}`) : 0,
       stillForMs: claimed ? ages.of(object, 'progress', `${attempt} ${claimedBy} ${movesOf(status)}`) : 0,
-      homelessForMs: homeless ? ages.of(object, 'homeless', attempt) : 0,
+      homelessForMs: home === 'none' ? ages.of(object, 'homeless', attempt) : 0,
       agentAlive: this.agents().some(({ node }) => node === status?.node),
     };
   }
 
-  #isHomeless({ status }: TransferObject): boolean {
+  /** Whether an agent can carry it; `unsure` where none is known to live, and one may. */
+  #homeOf({ status }: TransferObject): 'sure' | 'unsure' | 'none' {
     const { storage, node, batchingStatus } = status ?? {};
-    if (storage === undefined || batchingStatus !== 'Queued') return false;
-    return nodesFor(storage.driver, node, this.agents()).length === 0;
+    if (storage === undefined || batchingStatus !== 'Queued') return 'sure';
+    const agents = this.agents();
+    const reach = (some: readonly LiveAgent[]): boolean => nodesFor(storage.driver, node, some).length > 0;
+    if (reach(agents.filter(({ unproven }) => unproven !== true))) return 'sure';
+    return reach(agents) ? 'unsure' : 'none';
   }
 
-  /** Notes that the lease was renewed: who looks seldom would take an old renewal for a new one. */
-  observe(lease: Stored<Lease>): void {
-    this.#observer.remainingMs(lease);
+  /**
+   * Notes that the lease was renewed: who looks seldom would take an old renewal for a new one. `found`: it was there before
+   * anybody watched, and says nothing of whether its holder lives.
+   */
+  observe(lease: Stored<Lease>, found: boolean): void {
+    if (found) this.#observer.remainingMs(lease);
+    else this.#observer.sawWritten(lease);
   }
 
   /** The object is no more. */

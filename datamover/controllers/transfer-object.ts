@@ -120,7 +120,9 @@ export function viewOf(object: TransferObject, ages: Ages): TransferView {
     const found = findCondition(status?.conditions, type);
     if (found === undefined) return undefined;
     const { reason, message, lastTransitionTime } = found;
-    const as = `${found.status} ${lastTransitionTime}`;
+    // From the moment on that an agent may take it: what is made ready before is the controller's own time.
+    const stage = type === 'Assigned' ? ` ${status?.batchingStatus ?? ''}` : '';
+    const as = `${found.status} ${lastTransitionTime}${stage}`;
     const forMs = ages.of(object, type, as, found.status === limited ? Infinity : 0);
     return { status: found.status, reason, message, forMs };
   };

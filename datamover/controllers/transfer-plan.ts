@@ -176,7 +176,9 @@ function planProcessing(view: TransferView, around: Surroundings, settings: Plan
   }
   if (transferred?.status === 'False') {
     const reason = reasonOf(transferred);
-    if (!RETRYABLE_REASONS.has(reason)) return failed(reason, transferred.message);
+    // Ceph takes half a minute to see that a program of ours that was killed has its image open no more.
+    if (!RETRYABLE_REASONS.has(reason) && reason !== REASONS.targetInUse)
+      return failed(reason, transferred.message);
     return again(view, settings, reason, transferred.message);
   }
   // Between the claim and the lease, and between a result and the phase that the agent writes with it.

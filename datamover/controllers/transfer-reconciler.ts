@@ -5,7 +5,7 @@ import {
   transferSecretName,
   type Reason,
 } from '../../api/names.ts';
-import { DatamoverError } from '../errors.ts';
+import { DatamoverError, describeCause } from '../errors.ts';
 import { isApiError, orMissing } from '../kubernetes/api-error.ts';
 import type { KindClient } from '../kubernetes/client.ts';
 import { SECRETS } from '../kubernetes/core-resources.ts';
@@ -64,6 +64,8 @@ const RESOLVE_AGAIN_MS = 3_000;
 /** Moves transfers of one kind on, one step at a time: look, plan (transfer-plan.ts), do. Each step is one write of the status. */
 export class TransferReconciler<T extends TransferKind> {
   readonly #parts: ReconcilerParts<T>;
+  /** Whether the cluster's CRD has `status.lasted`. */
+  #knowsLasted = true;
 
   constructor(parts: ReconcilerParts<T>) {
     this.#parts = parts;
@@ -73,7 +75,7 @@ export class TransferReconciler<T extends TransferKind> {
     const around = await this.#parts.lookAround(object);
     const step = planTransfer(viewOf(object, this.#parts.ages), around, this.#parts.site.settings);
     if (step.do !== 'leave' && step.do !== 'wait') this.#log(object, { step: step.do }, 'next step');
-    else if (object.status?.phase === 'InProgress' && this.#parts.ages.isDue(object))
+    else if (this.#knowsLasted && object.status?.phase === 'InProgress' && this.#parts.ages.isDue(object))
       return this.#noteAges(object, step);
     return this.#execute(object, step, signal);
   }
@@ -217,7 +219,8 @@ export class TransferReconciler<T extends TransferKind> {
     reason: Reason,
     message: string,
   ): Promise<Reconciled> {
-    const waiting = await this.#parts.flow.waitingClaim(object);
+    // For the sake of an event alone: its failure holds up no end.
+    const waiting = await this.#parts.flow.waitingClaim(object).catch(() => undefined);
     await this.#write(object, { phase, message, completionTimestamp: timestampOf(Date.now()) }, [
       condition(CONDITIONS.reconciled, phase === 'Failed' ? 'False' : 'True', reason, message),
       condition(CONDITIONS.cleanedUp, 'False', reason, 'what was made for it is being taken away'),
@@ -242,7 +245,8 @@ export class TransferReconciler<T extends TransferKind> {
       return undefined;
     } catch (error) {
       const { reason, message, retryable } = explainFailure(error);
-      if (retryable) throw error;
+      const since = viewOf(object, this.#parts.ages).transferred?.forMs ?? 0;
+      if (retryable && since < this.#parts.site.settings.volumeTimeout) throw error;
       return this.#end(object, 'Failed', reason, message);
     }
   }
@@ -310,9 +314,21 @@ export class TransferReconciler<T extends TransferKind> {
     change: StatusChange,
     conditions: readonly ConditionChange[],
   ): Promise<void> {
-    const { objects, remember, ages } = this.#parts;
-    const lasted = ages.notes(object) ?? null;
-    remember(await writeStatus(objects, object, { ...change, lasted }, conditions));
+    const { objects, remember, ages, log } = this.#parts;
+    const lasted = this.#knowsLasted ? (ages.notes(object) ?? null) : null;
+    try {
+      remember(await writeStatus(objects, object, { ...change, lasted }, conditions));
+    } catch (error) {
+      if (lasted === null || !describeCause(error).includes('.status.lasted: field not declared in schema'))
+        throw error;
+      // Helm upgrades no CRDs. Ends and limits of this process work without the field.
+      this.#knowsLasted = false;
+      log.error(
+        {},
+        'the CRDs are older than this controller: time limits begin anew when it restarts; kubectl apply -f charts/datamover/crds',
+      );
+      remember(await writeStatus(objects, object, { ...change, lasted: null }, conditions));
+    }
   }
 
   #tell(object: Stored<T>, type: 'Normal' | 'Warning', reason: Reason, message: string): void {

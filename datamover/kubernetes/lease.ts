@@ -25,23 +25,45 @@ export function processIdentity(): string {
   return `${process.env['POD_NAME'] ?? hostname()}_${randomUUID().slice(0, 8)}`;
 }
 
+/** A version of a lease, and when it was first seen. */
+interface Sight {
+  readonly resourceVersion: string;
+  readonly at: number;
+  written: boolean;
+}
+
 /**
  * Tells when the holder of a lease has stopped renewing it. Only changes that we saw count, by our own steady clock: what the
  * holder's clock says, which it writes into the lease, is never compared with ours. So a lease seen for the first time is alive for
  * one whole duration.
  */
 export class LeaseObserver {
-  readonly #seen = new Map<string, { readonly resourceVersion: string; readonly at: number }>();
+  readonly #seen = new Map<string, Sight>();
 
   /** Milliseconds until this lease has expired; zero and less when it has, and when nobody holds it. */
   remainingMs(lease: Stored<Lease>): number {
-    const { namespace, name, resourceVersion } = lease.metadata;
-    const key = `${namespace ?? ''}/${name}`;
-    const known = this.#seen.get(key);
-    const at = known?.resourceVersion === resourceVersion ? known.at : performance.now();
-    this.#seen.set(key, { resourceVersion, at });
+    const { at } = this.#look(lease);
     if ((lease.spec?.holderIdentity ?? '') === '') return 0;
     return at + (lease.spec?.leaseDurationSeconds ?? 15) * 1000 - performance.now();
+  }
+
+  /** Whether somebody was seen to write it: one that was only found may be of a holder who died long ago. */
+  isProven(lease: Stored<Lease>): boolean {
+    return this.#look(lease).written;
+  }
+
+  /** Notes a lease that came into being, or was renewed, while we watched. */
+  sawWritten(lease: Stored<Lease>): void {
+    this.#look(lease).written = true;
+  }
+
+  #look({ metadata: { namespace, name, resourceVersion } }: Stored<Lease>): Sight {
+    const key = `${namespace ?? ''}/${name}`;
+    const known = this.#seen.get(key);
+    if (known?.resourceVersion === resourceVersion) return known;
+    const sight = { resourceVersion, at: performance.now(), written: known !== undefined };
+    this.#seen.set(key, sight);
+    return sight;
   }
 
   /** The lease is no more. */

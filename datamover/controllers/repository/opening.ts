@@ -17,6 +17,11 @@ const CHILDREN_AT_ONCE = 2;
 /** Of this process, whoever starts them. */
 const CHILDREN = new Slots(CHILDREN_AT_ONCE);
 
+/** Whether no child of this process is at work: what is not urgent waits for that. */
+export function areChildrenIdle(): boolean {
+  return CHILDREN.taken === 0;
+}
+
 /** How a child on a repository is kept in bounds. */
 export interface ChildBounds {
   /** Resident bytes at which it is ended; the controller would be, too, where the kernel does it. */

@@ -3,10 +3,12 @@ import type { ClusterState } from '../../http/metrics.ts';
 import type { Log } from '../log.ts';
 import type { Site } from '../resolve/storage.ts';
 import { findRepository, type RepositoryRequest } from './access.ts';
-import { runOnRepository, type ChildBounds } from './opening.ts';
+import { areChildrenIdle, runOnRepository, type ChildBounds } from './opening.ts';
 
 /** A measurement costs a listing of all packs and the reading of the index. */
 const MEASURED_FOR_MS = 60 * 60_000;
+/** A store that hangs keeps its place from those who open repositories no longer than this. */
+const MEASURE_WITHIN_MS = 5 * 60_000;
 /** Of no snapshot: the packs are counted all the same. */
 const PACKS_ALONE = ['stats', '--tag', 'datamover-none'];
 
@@ -14,7 +16,7 @@ type Size = ClusterState['repositories'][number];
 
 /**
  * How large the repositories are that backups went into, for metrics: measured after a backup, each at most once an hour, one after the
- * other, and by whoever leads. A controller that begins knows none.
+ * other, when nothing else is done with repositories, and by whoever leads. A controller that begins knows none.
  */
 export class RepositorySizes {
   readonly #site: Site;
@@ -40,15 +42,20 @@ export class RepositorySizes {
     this.#work = this.#work
       .then(() => this.#measure(request, repository, signal))
       .catch((error: unknown) => {
-        this.#measuredAt.delete(repository);
         if (!signal.aborted) this.#log.warn({ repository }, `its size is not known: ${describeCause(error)}`);
       });
   }
 
   async #measure(request: RepositoryRequest, repository: string, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
+    if (!areChildrenIdle()) {
+      // After the next backup, then.
+      this.#measuredAt.delete(repository);
+      return;
+    }
     const access = await findRepository(this.#site, { ...request, repository });
-    const bounds: ChildBounds = { memoryBytes: this.#site.settings.childMemory, signal };
+    const within = AbortSignal.any([signal, AbortSignal.timeout(MEASURE_WITHIN_MS)]);
+    const bounds: ChildBounds = { memoryBytes: this.#site.settings.childMemory, signal: within };
     const said = await runOnRepository(access, 'measure repository', PACKS_ALONE, bounds);
     const bytes = said.map(packsSize).find((size) => size !== undefined);
     const name = request.backupTarget ?? request.resticSecretRef?.name ?? '';

@@ -144,7 +144,7 @@ export class MoveReconciler<M extends Move, T extends TransferKind> {
     if (!ages.isDue(aged)) return;
     const seconds = ages.notes(aged)?.find(({ what }) => what === 'acceptance')?.seconds ?? 0;
     const { namespace, name, resourceVersion } = move.metadata;
-    const annotations = { [ANNOTATIONS.acceptedFor]: String(seconds) };
+    const annotations = { [ANNOTATIONS.acceptedFor]: `${move.status?.acceptedTimestamp ?? ''} ${seconds}` };
     const patch: unknown = { metadata: { resourceVersion, annotations } };
     await moves.patch(namespace, name, patch as Parameters<typeof moves.patch>[2]);
   }
@@ -195,10 +195,11 @@ function reported(transfer: Stored<TransferKind> | undefined): Readonly<Record<s
 
 /** With what an earlier process has noted of how long ago it was accepted. */
 function agedOf({ metadata, status }: Stored<Move>): Aged {
-  const noted = metadata.annotations?.[ANNOTATIONS.acceptedFor] ?? '';
-  if (!/^\d{1,9}$/.test(noted)) return { metadata };
-  const as = status?.acceptedTimestamp ?? '';
-  return { metadata, status: { lasted: [{ what: 'acceptance', as, seconds: Number(noted) }] } };
+  // Of another acceptance it says nothing.
+  const [, as = '', seconds] =
+    /^(\S+) (\d{1,9})$/.exec(metadata.annotations?.[ANNOTATIONS.acceptedFor] ?? '') ?? [];
+  if (seconds === undefined || as !== status?.acceptedTimestamp) return { metadata };
+  return { metadata, status: { lasted: [{ what: 'acceptance', as, seconds: Number(seconds) }] } };
 }
 
 /** The object as plans see it. */
