@@ -293,6 +293,10 @@ describePeers(
     }, 180_000);
 
     test('K-15, K-19: what only a node that is gone reaches waits with the reason, and is given up in the end, though no controller lives so long', async () => {
+      // Each controller finds the lease of an agent that died before it began: it shows only by and by that nobody renews it.
+      await bench.stopController();
+      (await bench.agent('gone')).die();
+      bench.start();
       const { namespace, content } = await bench.makeSnapshot({ node: 'gone' });
       const made = await bench.backUp(namespace, content);
       const because = 'no agent with the driver zfs works on node gone';
@@ -316,9 +320,13 @@ describePeers(
         const note = lasted.find(({ what }) => what === 'homeless');
         return phase === 'Failed' ? Infinity : (note?.seconds ?? 0);
       };
-      const share = DEFAULTS.nodeTimeout / 4_000;
-      for (let life = 1; life <= 4; life += 1) {
-        expect((await bench.read(made)).status?.phase).toBe('InProgress');
+      const share = DEFAULTS.nodeTimeout / 2_000;
+      for (let life = 1; life <= 2; life += 1) {
+        expect((await bench.read(made)).status).toMatchObject({
+          phase: 'InProgress',
+          batchingStatus: 'Queued',
+        });
+        expect((await bench.read(made)).status?.attempts).toBeUndefined();
         await bench.stopController();
         const before = await waited();
         bench.start();

@@ -143,8 +143,8 @@ export async function runController(options: ControllerOptions): Promise<void> {
       if (type === 'deleted') look.forget(object);
     });
   }
-  leases.onChange(({ type, object }) => {
-    look.observe(object, !leases.hasSynced || type === 'resynced' || type === 'deleted');
+  leases.onChange(({ object }) => {
+    look.observe(object);
     places.addAfter(QUEUE, QUEUE_PAUSE_MS);
     const transfer = object.metadata.labels?.['datamover.io/transfer'];
     if (transfer !== undefined)

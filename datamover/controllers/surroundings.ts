@@ -80,13 +80,9 @@ export class SurroundingsLook {
     return reach(agents) ? 'unsure' : 'none';
   }
 
-  /**
-   * Notes that the lease was renewed: who looks seldom would take an old renewal for a new one. `found`: it was there before
-   * anybody watched, and says nothing of whether its holder lives.
-   */
-  observe(lease: Stored<Lease>, found: boolean): void {
-    if (found) this.#observer.remainingMs(lease);
-    else this.#observer.sawWritten(lease);
+  /** Notes that the lease was renewed: who looks seldom would take an old renewal for a new one. */
+  observe(lease: Stored<Lease>): void {
+    this.#observer.remainingMs(lease);
   }
 
   /** The object is no more. */

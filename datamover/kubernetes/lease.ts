@@ -29,7 +29,7 @@ export function processIdentity(): string {
 interface Sight {
   readonly resourceVersion: string;
   readonly at: number;
-  written: boolean;
+  readonly renewed: boolean;
 }
 
 /**
@@ -47,21 +47,16 @@ export class LeaseObserver {
     return at + (lease.spec?.leaseDurationSeconds ?? 15) * 1000 - performance.now();
   }
 
-  /** Whether somebody was seen to write it: one that was only found may be of a holder who died long ago. */
+  /** Whether it was seen to be renewed: one that was only found may be of a holder who died long ago. */
   isProven(lease: Stored<Lease>): boolean {
-    return this.#look(lease).written;
-  }
-
-  /** Notes a lease that came into being, or was renewed, while we watched. */
-  sawWritten(lease: Stored<Lease>): void {
-    this.#look(lease).written = true;
+    return this.#look(lease).renewed;
   }
 
   #look({ metadata: { namespace, name, resourceVersion } }: Stored<Lease>): Sight {
     const key = `${namespace ?? ''}/${name}`;
     const known = this.#seen.get(key);
     if (known?.resourceVersion === resourceVersion) return known;
-    const sight = { resourceVersion, at: performance.now(), written: known !== undefined };
+    const sight = { resourceVersion, at: performance.now(), renewed: known !== undefined };
     this.#seen.set(key, sight);
     return sight;
   }
