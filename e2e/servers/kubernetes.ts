@@ -171,6 +171,8 @@ function managerCommand(kubeconfig: string, port: number, made: Certificates) {
       ...[`--service-account-private-key-file=${made.tokenKey}`, `--root-ca-file=${made.caFile}`],
       // The defaults spare a large cluster: deleting a namespace would take many seconds.
       ...['--kube-api-qps=500', '--kube-api-burst=1000'],
+      // A claim that waits for a volume with a label is looked at no sooner.
+      '--pvclaimbinder-sync-period=2s',
     ],
     ready: async () => (await request(health, made)) === 200,
   };
