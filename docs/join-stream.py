@@ -6,6 +6,7 @@
 
 The rule is in format.md, "Records and blocks".
 """
+import os
 import sys
 
 HEADER, OBJECT, WRITE, SPILL, WRITE_EMBEDDED = 312, 1, 3, 7, 8
@@ -53,5 +54,7 @@ def join(records, blocks):
 
 if len(sys.argv) != 3:
     sys.exit(__doc__)
-with open(sys.argv[1], "rb") as records, open(sys.argv[2], "rb") as blocks:
+# A stream without a block has no file for them.
+blocks_path = sys.argv[2] if os.path.exists(sys.argv[2]) else os.devnull
+with open(sys.argv[1], "rb") as records, open(blocks_path, "rb") as blocks:
     join(records, blocks)

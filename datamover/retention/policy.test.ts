@@ -54,6 +54,19 @@ test('of snapshots with the same time the id decides, whatever order they come i
   }
 });
 
+test('F-59 of snapshots with the same time the one that was made last is the newest', () => {
+  const at = (id: string, backup_end: string) => ({
+    id,
+    time: '2024-01-01T00:00:00Z',
+    summary: { backup_end },
+  });
+  const twins = [at('b', '2024-01-03T00:00:00Z'), at('a', '2024-01-01T01:00:00Z')];
+  for (const order of [twins, twins.toReversed()]) {
+    const { keep } = applyPolicy(order, { last: 1 }, { now });
+    expect(keep.map(({ snapshot }) => snapshot.id)).toEqual(['b']);
+  }
+});
+
 test('when all snapshots lie in the future, all are within any time', () => {
   const { remove } = applyPolicy(
     snapshots,

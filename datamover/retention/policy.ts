@@ -39,6 +39,7 @@ export interface Dated {
   /** RFC 3339 with the offset of the place where the snapshot was made. */
   readonly time: string;
   readonly tags?: readonly string[];
+  readonly summary?: { readonly backup_end?: string } | undefined;
 }
 
 export interface Kept<T> {
@@ -108,6 +109,10 @@ export function isEmptyPolicy(policy: KeepPolicy): boolean {
   return countedRules(policy).length === 0 && !policy.tags?.length && withinSpans(policy).length === 0;
 }
 
+function compareTexts(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
 /**
  * Decides what restic decides (0.17 and later) for one group of snapshots. The work is one sort and one pass. Snapshots with an
  * unreadable time make it throw RangeError: nothing is deleted on a guess.
@@ -118,8 +123,15 @@ export function applyPolicy<T extends Dated>(
   options: PolicyOptions,
 ): PolicyResult<T> {
   const dated = [...snapshots].map((snapshot) => ({ snapshot, moment: parseMoment(snapshot.time) }));
-  // Ties go by id, so that the same snapshots give the same answer whatever order the store lists them in.
-  dated.sort((a, b) => compareMoments(b.moment, a.moment) || (a.snapshot.id < b.snapshot.id ? -1 : 1));
+  // Of one time the one that was made last is the newest: one that was merged out of another has its time (F-59). Then ties go by id,
+  // so that the same snapshots give the same answer whatever order the store lists them in.
+  const endOf = ({ summary, time }: T): string => summary?.backup_end ?? time;
+  dated.sort(
+    (a, b) =>
+      compareMoments(b.moment, a.moment) ||
+      compareTexts(endOf(b.snapshot), endOf(a.snapshot)) ||
+      compareTexts(a.snapshot.id, b.snapshot.id),
+  );
 
   const counted = countedRules(policy);
   const latest = dated.find(({ moment }) => compareMoments(moment, options.now) < 0)?.moment;

@@ -258,6 +258,12 @@ describe('a chain of send streams', () => {
       await expect(send(store, folder, opaque)).rejects.toThrow(
         /its records cannot be told apart: it has features that are unknown to this version.*--as stream keeps it/,
       );
+      // Nothing proves what is behind the last header.
+      const behind = new StreamEncoder({ featureFlags: 1 << 5 })
+        .record({ type: 5, u64: { 40: 0xfedcba9876543210n }, u32: { 4: 64 }, payload: Buffer.alloc(64, 7) })
+        .bytes();
+      await expect(send(store, folder, behind)).rejects.toThrow(/bytes are announced behind the end/);
+      await expect(send(store, folder, behind.subarray(0, -64))).rejects.toThrow(/announced behind the end/);
       await expect(send(store, folder, new StreamEncoder({ kind: 2 }).end())).rejects.toThrow(
         /package of several streams/,
       );

@@ -63,8 +63,14 @@ export const verb: Verb = {
             return { plan, result: await consolidate(context, repository, plan, session.signal) };
           });
           const { plan, result } = done;
-          const removed = forget && result !== undefined ? await removeOld(context, plan.snapshotId) : [];
-          output.record(recordOf(plan, result, dryRun, removed));
+          let removed: readonly Id[] = [];
+          try {
+            if (forget && result !== undefined)
+              removed = await removeOld(context, plan.snapshotId, result.snapshotId);
+          } finally {
+            // Also where the old one could not be removed: the new one is there.
+            output.record(recordOf(plan, result, dryRun, removed));
+          }
         }),
       );
   },
@@ -97,8 +103,10 @@ async function consolidate(
 }
 
 /** Only now, when the new one is there for sure, and under the lock that forget takes, which is not to be held for hours. */
-async function removeOld(context: Context, id: Id): Promise<readonly Id[]> {
+async function removeOld(context: Context, id: Id, merged: Id): Promise<readonly Id[]> {
   return withRepository(context, { lock: 'sweep' }, async (repository, { signal }) => {
+    // A policy may have removed it while no lock was held; then the old one is all that there is.
+    await repository.loadSnapshot(merged, signal);
     const { removed } = await executeForget(repository, await planForgetNamed(repository, [id]), { signal });
     context.output.say(`removed snapshot ${id.slice(0, 8)}`);
     return removed;

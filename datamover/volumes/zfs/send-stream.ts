@@ -162,6 +162,8 @@ export class SendStream {
     }
     if (!endRight) throw damaged('the checksum of the whole stream is wrong');
     const record = decoder.decode(view, at);
+    // No header follows whose checksum would prove it.
+    if (record.type === 'END' && record.payloadBytes > 0) throw damaged('bytes are announced behind the end');
     if (first !== (record.type === 'BEGIN')) throw damaged(first ? 'it is not BEGIN' : 'it begins again');
     this.#record = record;
     this.#records++;

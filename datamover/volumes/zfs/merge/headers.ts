@@ -68,10 +68,6 @@ export class HeaderFields {
     };
   }
 
-  isUnmodifiedSpill(header: Uint8Array): boolean {
-    return (viewOf(header).getUint8(SPILL_FLAGS_AT) & SPILL_FLAG) !== 0;
-  }
-
   /** Whether the sender tells of all that was freed, and of every spill block: since OpenZFS 0.8. */
   tellsAll(begin: Uint8Array): boolean {
     const flags = viewOf(begin).getUint32(BEGIN_FLAGS_AT, this.#little);

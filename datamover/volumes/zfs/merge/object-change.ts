@@ -14,6 +14,8 @@ export interface ObjectShape extends ObjectHeader {
 
 /** SPA_OLD_MAXBLOCKSIZE: larger blocks are sent only with -L. */
 const LARGEST_SMALL_BLOCK = 128 << 10;
+/** DMU_OT_PLAIN_FILE_CONTENTS. */
+const PLAIN_FILE = 19;
 /** DMU_OT_ZNODE and DMU_OT_SA. */
 const ZNODE = 17;
 const SYSTEM_ATTRIBUTES = 44;
@@ -39,7 +41,10 @@ export function dropsContent(had: ObjectShape, gets: ObjectShape): boolean {
   }
   if (gets.blockBytes === had.blockBytes) return false;
   if (
-    gets.objectType !== had.objectType ||
+    gets.objectType !== PLAIN_FILE ||
+    had.objectType !== PLAIN_FILE ||
+    // A size below that is no trace of -L: the file was cut to nothing, and all of it was written again.
+    had.blockBytes < LARGEST_SMALL_BLOCK ||
     pointersOf(gets) !== pointersOf(had) ||
     had.blockBytes > LARGEST_SMALL_BLOCK ||
     had.blockBytes > gets.blockBytes ||

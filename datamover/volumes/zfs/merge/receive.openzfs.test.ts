@@ -14,7 +14,7 @@ import { merged } from './testing/merging.ts';
 const PATIENCE = 600_000;
 /** The number of a mounted snapshot's root is not the dataset's. */
 const LISTING = `stat -c "%f %u:%g %s %Y %h" .; find . -mindepth 1 -exec stat -c "%n %i %f %u:%g %s %Y %h" {} + | sort;
-  find . -type l -exec readlink {} + | sort; find . -type f -exec sha256sum {} + | sort; find . -exec getfattr -h -d -m - {} + | sort`;
+  find . -type l -exec readlink {} \\; | sort; find . -type f -exec sha256sum {} + | sort; find . -exec getfattr -h -d -m - {} + | sort`;
 const STEPS = 36;
 const STEPS_PER_MERGE = 18;
 const RAW_STEPS = 6;
