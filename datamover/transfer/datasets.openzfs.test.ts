@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { describePeer } from '../../e2e/servers/describe-peers.ts';
 import { startOpenZfs, type OpenZfs } from '../../e2e/servers/openzfs.ts';
+import { Limits, LimitStore } from '../store/limit.ts';
 import { MemoryStore } from '../store/memory.ts';
 import type { VolumeDriver } from '../volumes/driver.ts';
 import { ZfsDriver } from '../volumes/zfs/driver.ts';
+import { readResumeToken } from '../volumes/zfs/resume-token.ts';
 import { useZfs } from '../volumes/zfs/testing/sending.ts';
 import type { BackupRequest } from './backup-plan.ts';
 import type { BackupSummary } from './backup.ts';
@@ -12,6 +14,9 @@ import { backUp, newRepository, reopen } from './testing/volumes.ts';
 
 const LISTING =
   'find . -exec stat -c "%n %f %s %Y" {} + | sort; find . -type f -exec sha256sum {} + | sort; find . -type f -exec getfattr -d {} + 2>/dev/null';
+
+/** A second at which a restore of 32 MiB lasts long enough to be stopped in its middle. */
+const SLOW_BYTES = 3 << 20;
 
 describePeer('openzfs', 'datasets as chains of streams', () => {
   let zfs: OpenZfs;
@@ -63,6 +68,12 @@ describePeer('openzfs', 'datasets as chains of streams', () => {
       cd /tmp/look; ${LISTING}; cd /; umount /tmp/look`);
   const property = async (dataset: string, ...names: string[]): Promise<string[]> =>
     (await zfs.zfs('get', '-Hpo', 'value', names.join(','), dataset)).trim().split('\n');
+
+  /** Bytes of a stream that a receive has taken so far, as its resume token will tell. */
+  const received = async (dataset: string): Promise<number> => {
+    const [token = '-'] = await property(dataset, 'receive_resume_token').catch(() => []);
+    return token === '-' ? 0 : readResumeToken(token).bytes;
+  };
 
   test('full and increments, each backup whole, into new and existing datasets; a long chain begins anew', async () => {
     const source = `${home}/source`;
@@ -159,15 +170,23 @@ describePeer('openzfs', 'datasets as chains of streams', () => {
       [`${home}/resumed`, false],
       [`${home}/old`, true],
     ] as const) {
-      const plan = await planned(backup, target, { force });
-      const stop = new AbortController();
-      const restoring = executeRestore(await reopen(store), plan, {
-        signal: stop.signal,
-        onProgress: ({ doneBytes }) => {
-          if (doneBytes > 6_000_000) stop.abort();
-        },
+      const slowly = await reopen(new LimitStore(store, new Limits({ download: SLOW_BYTES })));
+      const { snapshotId = '' } = backup;
+      const plan = await planRestore(slowly, {
+        ...{ snapshotId, target: { kind: 'driver', driver, location: target }, force },
       });
-      await expect(restoring).rejects.toThrow();
+      const stop = new AbortController();
+      const restoring: { state: 'begun' | 'whole' | 'stopped' } = { state: 'begun' };
+      const ended = executeRestore(slowly, plan, { signal: stop.signal }).then(
+        () => void (restoring.state = 'whole'),
+        () => void (restoring.state = 'stopped'),
+      );
+      // Only what the pool has written counts as received.
+      while (restoring.state === 'begun' && (await received(target)) === 0)
+        await zfs.run('zpool', 'sync', zfs.pool);
+      stop.abort();
+      await ended;
+      expect(restoring.state).toBe('stopped');
       const rest = await planned(backup, target, { force });
       expect(rest.target).toMatchObject({ kind: 'streams', plan: { action: 'resume' } });
       await executeRestore(await reopen(store), rest);
