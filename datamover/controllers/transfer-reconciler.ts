@@ -244,6 +244,8 @@ export class TransferReconciler<T extends TransferKind> {
       await this.#write(object, { ...answer, phase: 'Cleanup' }, []);
       return undefined;
     } catch (error) {
+      // Somebody else wrote, or this controller ends: that is no failure of the volume's, however long it has taken.
+      if (isApiError(error, 'conflict', 'cancelled')) throw error;
       const { reason, message, retryable } = explainFailure(error);
       const since = viewOf(object, this.#parts.ages).transferred?.forMs ?? 0;
       if (retryable && since < this.#parts.site.settings.volumeTimeout) throw error;
