@@ -1,6 +1,6 @@
 import { DatamoverError, describeCause } from '../errors.ts';
 import { findStoreFailure } from '../store/failure.ts';
-import type { Output } from './output.ts';
+import { visible, type Output } from './output.ts';
 
 /**
  * Tells why the command failed, once: a sentence on standard error, or restic's `exit_error` object with --json.
@@ -13,7 +13,7 @@ export function reportFailure(error: unknown, output: Output): number {
   output.errors.write(
     output.json
       ? `${JSON.stringify({ message_type: 'exit_error', code, message: sentence, ...particulars(error) })}\n`
-      : `datamover: ${sentence}\n`,
+      : `datamover: ${visible(sentence)}\n`,
   );
   if (output.verbosity > 2 && !output.json && error instanceof Error && error.stack !== undefined) {
     output.errors.write(`${error.stack}\n`);

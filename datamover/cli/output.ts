@@ -41,7 +41,7 @@ export class Output {
 
   /** What the verb was asked for: printed even with -q, not with --json. */
   data(...lines: readonly string[]): void {
-    if (!this.json) for (const line of lines) this.#results.write(`${line}\n`);
+    if (!this.json) for (const line of lines) this.#results.write(`${visible(line)}\n`);
   }
 
   /** A summary or another pleasantry: dropped with -q and --json. */
@@ -58,7 +58,8 @@ export class Output {
   note(text: string): void {
     if (this.verbosity === 0) return;
     // On a terminal a progress line may be there: the note takes its place, and it comes back below.
-    const line = this.errors.isTTY === true ? `\r\u001b[K${text}` : text;
+    const shown = visible(text);
+    const line = this.errors.isTTY === true ? `\r\u001b[K${shown}` : shown;
     this.errors.write(`${this.json ? JSON.stringify({ message_type: 'note', message: text }) : line}\n`);
   }
 
@@ -66,6 +67,14 @@ export class Output {
   record(value: unknown): void {
     if (this.json) this.#results.write(`${JSON.stringify(value)}\n`);
   }
+}
+
+/** Names come out of streams and repositories: what would steer the reader's terminal is shown as what it is. */
+export function visible(text: string): string {
+  return text.replaceAll(/(?![\n\t])\p{Cc}/gu, (control) => {
+    const code = control.codePointAt(0) ?? 0;
+    return `\\x${code.toString(16).padStart(2, '0')}`;
+  });
 }
 
 /**
