@@ -125,6 +125,8 @@ describe('the plan of a transfer', () => {
     expect(carried({ transferred: condition('False', 'WrongPassword') })).toMatchObject({
       ...{ do: 'end', phase: 'Failed', reason: 'WrongPassword' },
     });
+    // Its own program of an earlier attempt may have been killed a moment ago.
+    expect(carried({ transferred: condition('False', 'TargetInUse') })).toMatchObject({ do: 'requeue' });
     expect([1, 2, 3, 30].map((attempts) => retryDelayMs(attempts, 30_000))).toEqual([
       ...[30_000, 60_000, 120_000, 600_000],
     ]);

@@ -13,20 +13,12 @@ import { readStream } from '../volumes/zfs/testing/reading.ts';
 import { imageFile } from './backup-plan.ts';
 import type { BackupSummary } from './backup.ts';
 import { planRestore } from './restore.ts';
-import { hour, newStore, read, restored, send, withRepository } from './testing/chains.ts';
+import { hour, newStore, read, restored, send, snapshotCount } from './testing/chains.ts';
 import { backUp, inFolder, PASSWORD, reopen } from './testing/volumes.ts';
 
 /** The streams of one filesystem, as `zfs send` and `zfs send -i` wrote them. */
 const CHAIN = ['fs-full', 'fs-inc1', 'fs-inc2', 'fs-inc3', 'fs-inc4'] as const;
 const isIncrement = (id: string): boolean => fixture(id).args.includes('-i ');
-
-async function snapshotCount(store: Store): Promise<number> {
-  return withRepository(store, async (repository) => {
-    let count = 0;
-    for await (const { snapshot } of repository.snapshots()) count += snapshot.paths.length;
-    return count;
-  });
-}
 
 async function removeAndPrune(store: Store, snapshotId: string): Promise<void> {
   const forgetting = await Repository.open(store, PASSWORD);

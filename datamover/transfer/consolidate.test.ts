@@ -18,6 +18,7 @@ import type { BackupRequest } from './backup-plan.ts';
 import { earlierBackups } from './base-backups.ts';
 import { executeConsolidation, planConsolidation, type ConsolidationResult } from './consolidate.ts';
 import { streamBytes } from './stream-bytes.ts';
+import { snapshotCount } from './testing/chains.ts';
 import { backUp, backUpImage, inFolder, newRepository, PASSWORD, reopen, VOLUME } from './testing/volumes.ts';
 import { VolumeReader } from './volume-reader.ts';
 
@@ -155,6 +156,7 @@ describe('a chain that is consolidated', () => {
   test('F-60 is whole, and nothing else is there, when the job dies after any of its changes', async () => {
     const { store: base, last } = await chainOf(2);
     const expected = CHAIN.slice(0, 2);
+    const before = await snapshotCount(base);
     const watched = new MemoryStore();
     await copyFiles(base, watched);
     const counting = new CrashStore(watched);
@@ -175,6 +177,8 @@ describe('a chain that is consolidated', () => {
       expect(await damage(store)).toEqual([]);
       const streams = await streamsOf(store, last);
       expect(streams.every((stream, i) => stream.equals(expected[i]!))).toBe(true);
+      const there = survives > mutations.indexOf('save snapshots') ? 1 : 0;
+      expect(await snapshotCount(store)).toBe(before + there);
     }
   }, 240_000);
 

@@ -74,3 +74,11 @@ export async function read(store: Store, { snapshotId = '' }: BackupSummary): Pr
 export function hour(i: number): Date {
   return new Date(Date.UTC(2026, 0, 1, i));
 }
+
+export async function snapshotCount(store: Store): Promise<number> {
+  return withRepository(store, async (repository) => {
+    let count = 0;
+    for await (const { snapshot } of repository.snapshots()) count += snapshot.paths.length;
+    return count;
+  });
+}
