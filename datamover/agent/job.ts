@@ -200,7 +200,11 @@ export class Job {
       const { driver, location } = openDriver(`${storage.driver}:${storage.location}`, {
         ...(ceph !== undefined && { ceph }),
       });
-      for (const line of await driver.cleanUp(location)) this.#log.info(line);
+      try {
+        for (const line of await driver.cleanUp(location)) this.#log.info(line);
+      } finally {
+        await driver.close();
+      }
     } catch (error) {
       // The next attempt, and the controller's cleanup, try again.
       this.#log.warn(describeCause(error));

@@ -35,6 +35,13 @@ export function openStorage(
   return opened;
 }
 
+/** At the end of a job, however it ended; nothing of what is no storage. */
+export async function closeStorage(
+  place: { readonly kind: string } | (Pick<OpenedDriver, 'driver'> & { readonly kind: 'driver' }),
+): Promise<void> {
+  if ('driver' in place) await place.driver.close();
+}
+
 /** For jobs that talk to no storage at all. */
 export function refuseStorageFlags(operation: string, flags: StorageFlags, otherwise: string): void {
   const strange = cephFlag(flags) ?? (flags.raw === true ? '--raw' : undefined);

@@ -39,6 +39,9 @@ export interface VolumeDriver<Read extends ReadPlan = ReadPlan, Target extends T
    * transfer that lives still uses stays. `location`: of the volume, or of a snapshot of it; it need not be there.
    */
   cleanUp(location: string, signal?: AbortSignal): Promise<string[]>;
+
+  /** Ends what stays open between calls, such as a connection; always called when the driver is not needed any more. Never throws. */
+  close(): Promise<void>;
 }
 
 export type DriverName = 'file' | 'zfs' | 'rbd';

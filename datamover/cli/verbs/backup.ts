@@ -15,7 +15,7 @@ import { cleanUpFirst } from '../clean-up.ts';
 import { Reporter } from '../progress.ts';
 import { compressionOf, withRepository } from '../session.ts';
 import { usage } from '../settings.ts';
-import { addStorageOptions } from '../storage-options.ts';
+import { addStorageOptions, closeStorage } from '../storage-options.ts';
 import { TransferStatus } from '../transfer-status.ts';
 import { count } from '../units.ts';
 import type { Verb } from '../verb.ts';
@@ -182,7 +182,7 @@ export const verb: Verb = {
                 reporter.stop();
               }
             },
-          );
+          ).finally(() => closeStorage(request.source));
         }),
       );
   },

@@ -22,11 +22,15 @@ export const verb: Verb = {
         run(async ({ output, interrupt, env }) => {
           const opened = volumes.map((url) => openStorage('clean up', url, flags, env));
           const removed: string[] = [];
-          for (const { driver, location } of opened) {
-            for (const line of await driver.cleanUp(location, interrupt.signal)) {
-              output.data(line);
-              removed.push(line);
+          try {
+            for (const { driver, location } of opened) {
+              for (const line of await driver.cleanUp(location, interrupt.signal)) {
+                output.data(line);
+                removed.push(line);
+              }
             }
+          } finally {
+            await Promise.all(opened.map(({ driver }) => driver.close()));
           }
           output.say(count(removed.length, 'thing', 'things') + ' taken away');
           output.record({ message_type: 'summary', removed });

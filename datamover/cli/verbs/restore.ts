@@ -9,7 +9,13 @@ import { Reporter } from '../progress.ts';
 import { printRestore } from '../restore-summary.ts';
 import { withRepository } from '../session.ts';
 import { usage } from '../settings.ts';
-import { addStorageOptions, openStorage, refuseStorageFlags, type StorageFlags } from '../storage-options.ts';
+import {
+  addStorageOptions,
+  closeStorage,
+  openStorage,
+  refuseStorageFlags,
+  type StorageFlags,
+} from '../storage-options.ts';
 import { addTargetOptions, readWishes, type TargetFlags } from '../target-options.ts';
 import { TransferStatus } from '../transfer-status.ts';
 import type { Verb } from '../verb.ts';
@@ -111,7 +117,7 @@ export const verb: Verb = {
             } finally {
               reporter.stop();
             }
-          });
+          }).finally(() => closeStorage(target));
         }),
       );
   },

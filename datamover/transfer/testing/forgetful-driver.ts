@@ -86,6 +86,10 @@ export class ForgetfulDriver implements VolumeDriver {
     return [];
   }
 
+  async close(): Promise<void> {
+    // It has nothing open.
+  }
+
   #file(name: string): string {
     return join(this.#folder, name);
   }

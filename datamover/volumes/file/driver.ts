@@ -92,4 +92,8 @@ export class FileDriver implements VolumeDriver<FileRead, FileTargetPlan> {
     const removed = await removeStaleCopies(await realpath(location).catch(() => location));
     return removed.map((path) => `removed ${path}, which a backup that was killed had made`);
   }
+
+  async close(): Promise<void> {
+    // Nothing stays open between calls.
+  }
 }

@@ -125,6 +125,10 @@ export class RbdDriver implements VolumeDriver<RbdRead, RbdTargetPlan> {
     ];
   }
 
+  async close(): Promise<void> {
+    // Nothing stays open between calls.
+  }
+
   #increment(
     source: RbdSource,
     pinned: PinnedSnap,

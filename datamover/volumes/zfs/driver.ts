@@ -68,6 +68,10 @@ export class ZfsDriver implements VolumeDriver<ZfsRead, ZvolPlan> {
     return cleanUpVolume(location, signal);
   }
 
+  async close(): Promise<void> {
+    // Nothing stays open between calls.
+  }
+
   /** What identify gave; looked at again where it came another way. */
   async #known(source: SourceVolume, signal?: AbortSignal): Promise<ZfsSource> {
     return isZfsSource(source) ? source : identifySnapshot(source.location, this.#raw, signal);
