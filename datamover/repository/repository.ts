@@ -213,23 +213,44 @@ export class Repository {
 
   /** The content of a blob, checked against its id. An unknown blob may be newer than our index: that is read on, once. */
   async loadBlob(type: BlobType, id: Id, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
-    const raw = toBytes(id);
-    const subject = `${type} blob ${shortId(id)}`;
-    const location = this.#loaded().lookup(type, raw) ?? (await this.#lookAgain(type, raw, subject, signal));
-    const { pack, offset, length, uncompressedLength } = location;
-    const range = { offset, length };
+    const location = await this.#locate(type, id, signal);
+    const { pack, length, uncompressedLength } = location;
     // Memory of our own can be given back at once; what an index says of lengths is only believed up to a point.
     const into = length <= LONGEST_SEALED ? new Uint8Array(length) : undefined;
-    const options = { range, ...(into && { into }), ...(signal && { signal }) };
-    const sealed = await this.store.load({ type: 'data', name: pack }, options);
-    const plain = openBlob(
-      this.key,
-      { id, type, uncompressedLength },
-      sealed,
-      `${subject} in pack ${shortId(pack)}`,
-    );
+    const sealed = await this.#loadSealed(location, into, signal);
+    const subject = `${type} blob ${shortId(id)} in pack ${shortId(pack)}`;
+    const plain = openBlob(this.key, { id, type, uncompressedLength }, sealed, subject);
     if (into !== undefined) release(into);
     return plain;
+  }
+
+  /** The bytes of a blob as they lie in its pack, in the beginning of `room`: nothing of them is checked. */
+  async loadSealedBlob(
+    type: BlobType,
+    id: Id,
+    room: Uint8Array,
+    signal?: AbortSignal,
+  ): Promise<{ readonly sealed: Uint8Array; readonly uncompressedLength: number }> {
+    const location = await this.#locate(type, id, signal);
+    const { length, uncompressedLength } = location;
+    if (length > room.length)
+      throw new Error(`${type} blob ${shortId(id)} takes ${length} bytes, there is room for ${room.length}`);
+    return { sealed: await this.#loadSealed(location, room.subarray(0, length), signal), uncompressedLength };
+  }
+
+  async #locate(type: BlobType, id: Id, signal?: AbortSignal): Promise<BlobLocation> {
+    const raw = toBytes(id);
+    const subject = `${type} blob ${shortId(id)}`;
+    return this.#loaded().lookup(type, raw) ?? (await this.#lookAgain(type, raw, subject, signal));
+  }
+
+  async #loadSealed(
+    { pack, offset, length }: BlobLocation,
+    into: Uint8Array | undefined,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array> {
+    const options = { range: { offset, length }, ...(into && { into }), ...(signal && { signal }) };
+    return this.store.load({ type: 'data', name: pack }, options);
   }
 
   /** Stores a blob unless the repository has it. It lies in the store for sure after `flush`. */

@@ -1,5 +1,7 @@
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import type { Arena } from '../repository/saver/arena.ts';
+import { describeCause } from '../errors.ts';
+import { SpoiledBase } from '../repository/saver/base-reader.ts';
 import { CellFeeder } from '../repository/saver/cell-feeder.ts';
 import type { FeederMessage, FeederStart } from '../repository/saver/messages.ts';
 import { readInput, type ByteSink } from '../repository/saver/stream-input.ts';
@@ -88,6 +90,8 @@ async function feedCells(port: MessagePort, start: FeederStart, make: MakeCells)
   } catch (error) {
     if (feeder.control.stopped) return;
     feeder.control.stop();
-    send({ kind: 'failed', ...asSentence(error) });
+    if (error instanceof SpoiledBase)
+      send({ kind: 'spoiled', cell: error.cell, cause: describeCause(error.cause) });
+    else send({ kind: 'failed', ...asSentence(error) });
   }
 }

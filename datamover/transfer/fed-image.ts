@@ -7,6 +7,7 @@ import type { Repository } from '../repository/repository.ts';
 import {
   CELL_BYTES,
   saveFed,
+  type BaseCell,
   type Save,
   type SaveCounters,
   type StreamInput,
@@ -94,7 +95,8 @@ export async function saveFedImage<Facts extends ImageFacts>(
     session,
     {
       ...feed,
-      loadBase: (cell) => loadCell(repository, base, content, cell),
+      findBase: (cell, room) => findCell(repository, base, { content, fingerprints }, cell, room),
+      spoiledBase: (cell, cause) => spoiled(base, cell, cause),
       onNote: (said) => {
         note = said as FedNote<Facts>;
       },
@@ -200,22 +202,30 @@ function unknownCells(repository: Repository, content: ContentList): number[] {
   return unknown;
 }
 
-async function loadCell(
+/** A cell of the base, for whoever completes a new one from it; see CellFeed.findBase. */
+async function findCell(
   repository: Repository,
   base: BaseImage | undefined,
-  content: ContentList,
+  { content, fingerprints }: { readonly content: ContentList; readonly fingerprints: FingerprintList },
   cell: number,
-): Promise<Uint8Array> {
+  room: Uint8Array,
+): Promise<BaseCell> {
   const length = Math.min(CELL_BYTES, (base?.record.bytes ?? 0) - cell * CELL_BYTES);
-  const id = fromBytes(content.at(cell));
-  if (id === zeroBlobId(length)) return new Uint8Array(length);
-  try {
-    const bytes = await repository.loadBlob('data', id);
-    if (bytes.length !== length) throw new Error(`a blob has ${bytes.length} bytes instead of ${length}`);
-    return bytes;
-  } catch (cause) {
-    const subject = `${base?.name ?? 'no base'} at byte ${cell * CELL_BYTES}`;
-    const hint = 'send a full stream; check tells what else is damaged';
-    throw new DatamoverError({ operation: 'back up onto', subject, cause, hint });
+  const id = content.at(cell);
+  if (fromBytes(id) === zeroBlobId(length)) {
+    room.fill(0, 0, length);
+    return { form: 'plain', length };
   }
+  const { sealed, uncompressedLength } = await repository.loadSealedBlob('data', fromBytes(id), room);
+  const sealedLength = sealed.length;
+  return { form: 'sealed', length, sealedLength, uncompressedLength, id, fingerprint: fingerprints.at(cell) };
+}
+
+function spoiled(base: BaseImage | undefined, cell: number, cause: unknown): DatamoverError {
+  return new DatamoverError({
+    operation: 'back up onto',
+    subject: `${base?.name ?? 'no base'} at byte ${cell * CELL_BYTES}`,
+    cause,
+    hint: 'send a full stream; check tells what else is damaged',
+  });
 }

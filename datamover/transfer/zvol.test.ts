@@ -193,4 +193,22 @@ describe('a zvol’s send streams', () => {
       );
     });
   });
+
+  test('a base whose blobs were changed is refused', async () => {
+    await inFolder(async (folder) => {
+      const store = new MemoryStore();
+      await newRepository(store);
+      await send(store, folder, fixtureBytes('zvol-8k-full'), { time: hour(0) });
+      for await (const { name } of store.list(['data'])) {
+        const bytes = await store.load({ type: 'data', name });
+        if (bytes.length <= 64 << 10) continue;
+        for (let at = 999; at < bytes.length; at += 50_000) bytes[at] = (bytes[at] ?? 0) ^ 1;
+        await store.remove({ type: 'data', name });
+        await store.save({ type: 'data', name }, bytes, {});
+      }
+      await expect(send(store, folder, fixtureBytes('zvol-8k-inc1'), { time: hour(1) })).rejects.toThrow(
+        /^back up onto backup \w{8} at byte \d+: (its MAC|the content) does not .* \(send a full stream; check tells/,
+      );
+    });
+  });
 });

@@ -1,8 +1,6 @@
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { describeCause } from '../../errors.ts';
-import { decompressInto } from '../compression.ts';
-import { mac, MAC_LENGTH, NONCE_LENGTH, SEAL_OVERHEAD } from '../crypto/cipher.ts';
-import { AesCtr } from '../crypto/openssl.ts';
+import { BlobDecoder } from '../blob-decoder.ts';
 import { hashTogether, Sha256 } from '../crypto/sha256.ts';
 import type { MasterKey } from '../types.ts';
 
@@ -27,36 +25,15 @@ export interface DecodeReply {
 
 const { memory, key } = workerData as DecoderStart;
 const bytes = Buffer.from(memory.buffer);
-const decipher = new AesCtr(key.encrypt);
-
-/** Decodes one blob to `output` and answers what is there. Nothing parses bytes that have not been authenticated. */
-function decodeBlob(blob: DecodeRequest['blobs'][number], input: number, output: number): Buffer {
-  const sealed = bytes.subarray(input + blob.at, input + blob.at + blob.length);
-  const nonce = sealed.subarray(0, NONCE_LENGTH);
-  const body = sealed.subarray(NONCE_LENGTH, sealed.length - MAC_LENGTH);
-  const compressed = blob.uncompressedLength > 0;
-  const length = compressed ? blob.uncompressedLength : blob.length - SEAL_OVERHEAD;
-  const plain = bytes.subarray(output, output + length);
-  if (compressed) {
-    const expected = sealed.subarray(sealed.length - MAC_LENGTH);
-    if (expected.compare(mac(key, nonce, body)) !== 0) throw new Error('its MAC does not fit its ciphertext');
-    decipher.begin(nonce);
-    decipher.update(body, body);
-    decompressInto(body, blob.id, plain);
-  } else {
-    // Its SHA-256 proves a plain blob: its id came from an authenticated tree, so a MAC would say nothing new.
-    decipher.begin(nonce);
-    decipher.update(body, plain);
-  }
-  return plain;
-}
+const decoder = new BlobDecoder(key);
 
 function decode({ slot, input, output, blobs }: DecodeRequest): DecodeReply {
   let to = output;
   const hashed: { id: string; hash: Sha256; bytes: Buffer }[] = [];
   for (const blob of blobs) {
     try {
-      const plain = decodeBlob(blob, input, to);
+      const sealed = bytes.subarray(input + blob.at, input + blob.at + blob.length);
+      const plain = decoder.decode(sealed, blob.uncompressedLength, bytes.subarray(to), blob.id);
       hashed.push({ id: blob.id, hash: new Sha256(), bytes: plain });
       to += plain.length;
     } catch (error) {

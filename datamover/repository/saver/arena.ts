@@ -1,9 +1,13 @@
+import { compressBound } from '../compression.ts';
+import { SEAL_OVERHEAD } from '../crypto/cipher.ts';
 import { allocate, RESERVED } from '../wasm/core.ts';
 
 /** Blobs of the fixed grid, and the unit in which images are compared and deduplicated. */
 export const CELL_BYTES = 1 << 20;
 /** A worker hashes two blobs at once (crypto/sha256.ts). */
 export const CELLS_AT_ONCE = 2;
+/** The longest that a cell is in a pack: restic keeps a compressed form that is longer than the blob. */
+export const SEALED_CELL_BYTES = compressBound(CELL_BYTES) + SEAL_OVERHEAD;
 /** restic's chunker bounds. */
 export const MIN_CHUNK = 512 << 10;
 export const MAX_CHUNK = 8 << 20;
@@ -38,6 +42,8 @@ export interface Arena {
   /** Input of a stream: addresses of slabs that the reader fills one after the other; empty for cells. */
   readonly slabs: readonly number[];
   readonly slabBytes: number;
+  /** For each slab of cells that are fed, where a blob of the base is put, sealed; of SEALED_CELL_BYTES. */
+  readonly bases: readonly number[];
   /** Slabs for the file beside a watched stream; empty for all others. */
   readonly side: readonly number[];
   /** A feeding or watching thread's own, of INPUT_BYTES; 0 where there is none. */
@@ -74,6 +80,7 @@ export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
   const packBytes = PACK_BYTES + longestBlob + HEADER_ROOM;
   const cells = take(input === 'cells' ? workers * CELLS_AT_ONCE : 0, CELL_BYTES);
   const slabs = take(input === 'cells' ? 0 : SLABS[input], slabBytes);
+  const bases = take(input === 'fed' ? SLABS.fed : 0, SEALED_CELL_BYTES);
   const side = take(SIDE_SLABS[input], CELL_BYTES);
   const packs = take(packSlots, packBytes);
   const inputBytes = INPUT_BYTES[input];
@@ -84,6 +91,7 @@ export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
     inputBytes,
     slabs,
     slabBytes,
+    bases,
     side,
     cells,
     packs,

@@ -1,5 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { Arena } from './arena.ts';
+import { SEALED_CELL_BYTES, type Arena } from './arena.ts';
+import { BaseCells } from './base-cells.ts';
+import { BaseReader } from './base-reader.ts';
 import { Control } from './control.ts';
 import type { FeederMessage, FeederStart } from './messages.ts';
 
@@ -7,35 +9,46 @@ interface Waiting {
   readonly slab: number;
   readonly cell: number;
   readonly length: number;
+  /** What the base has. */
+  readonly missing: readonly Part[];
+}
+
+interface Part {
+  readonly from: number;
+  readonly to: number;
 }
 
 /**
  * The side of a thread that makes cells of an image: it asks for the memory of one, fills it, and gives it to the workers,
- * at once or when the main thread has completed it from the base. As many wait for that as there are slabs.
+ * at once or when it is completed from the base, which the main thread finds. As many wait for that as there are slabs.
  */
 export class CellFeeder {
   readonly control: Control;
   readonly #arena: Arena;
   readonly #port: MessagePort;
   readonly #bytes: Buffer;
-  readonly #complete: Int32Array;
+  readonly #bases: BaseCells;
+  readonly #reader: BaseReader;
   /** Oldest first. */
   readonly #waiting: Waiting[] = [];
   #slab = -1;
   #taken = false;
 
-  constructor({ arena, control, complete }: FeederStart, port: MessagePort) {
+  constructor({ arena, control, bases, key }: FeederStart, port: MessagePort) {
     this.control = new Control(control);
     this.#arena = arena;
     this.#port = port;
     this.#bytes = Buffer.from(arena.memory.buffer);
-    this.#complete = new Int32Array(complete);
+    this.#bases = BaseCells.open(bases);
+    this.#reader = new BaseReader(key);
   }
 
   /** The memory of the next cell, with any content; undefined once the job has stopped. One at a time. */
   room(): Buffer | undefined {
     const slab = (this.#slab + 1) % this.#arena.slabs.length;
-    while (this.#waiting.some((cell) => cell.slab === slab)) if (!this.#giveOldest()) return undefined;
+    // While workers have the slab, what waits for its base is completed: otherwise they would wait for us, and we for them.
+    while (this.#isWaiting(slab) || (this.#waiting.length > 0 && !this.control.isFree(slab)))
+      if (!this.#giveOldest()) return undefined;
     if (!this.control.acquireSlab(slab)) return undefined;
     this.#slab = slab;
     this.#taken = true;
@@ -44,21 +57,16 @@ export class CellFeeder {
   }
 
   /** Gives the cell that fills the last room(); `missing` are the parts that the base has. */
-  give(
-    cell: number,
-    length: number,
-    missing: readonly { readonly from: number; readonly to: number }[],
-  ): void {
+  give(cell: number, length: number, missing: readonly Part[]): void {
     const slab = this.#slab;
     this.#taken = false;
     if (missing.length === 0) {
-      this.#push({ slab, cell, length });
+      this.#push({ slab, cell, length, missing });
       return;
     }
-    Atomics.store(this.#complete, slab, 0);
-    this.#waiting.push({ slab, cell, length });
-    const address = this.#arena.slabs[slab] ?? 0;
-    this.#port.postMessage({ kind: 'incomplete', cell, slab, address, missing } satisfies FeederMessage);
+    this.#bases.ask(slab);
+    this.#waiting.push({ slab, cell, length, missing });
+    this.#port.postMessage({ kind: 'incomplete', cell, slab } satisfies FeederMessage);
   }
 
   /** All cells have been given: waits for those that are not complete. */
@@ -68,16 +76,23 @@ export class CellFeeder {
     this.control.endInput();
   }
 
-  /** False once the job has stopped. */
+  #isWaiting(slab: number): boolean {
+    return this.#waiting.some((cell) => cell.slab === slab);
+  }
+
+  /** False once the job has stopped. Throws SpoiledBase. */
   #giveOldest(): boolean {
-    const [cell] = this.#waiting;
-    if (cell === undefined) return true;
-    while (Atomics.load(this.#complete, cell.slab) === 0) {
-      if (this.control.stopped) return false;
-      Atomics.wait(this.#complete, cell.slab, 0, 200);
-    }
+    const [oldest] = this.#waiting;
+    if (oldest === undefined) return true;
+    const { slab, cell, missing } = oldest;
+    const base = this.#bases.wait(slab, () => this.control.stopped);
+    if (base === undefined) return false;
+    const room = this.#arena.bases[slab] ?? 0;
+    const plain = this.#reader.read(cell, base, this.#bytes.subarray(room, room + SEALED_CELL_BYTES));
+    const at = this.#arena.slabs[slab] ?? 0;
+    for (const { from, to } of missing) this.#bytes.set(plain.subarray(from, to), at + from);
     this.#waiting.shift();
-    this.#push(cell);
+    this.#push(oldest);
     return true;
   }
 

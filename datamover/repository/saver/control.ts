@@ -140,6 +140,11 @@ export class Control {
     }
   }
 
+  /** Reader: whether no worker uses the slab. */
+  isFree(slab: number): boolean {
+    return Atomics.load(this.#words, Word.slabUsers + slab) === 0;
+  }
+
   /** Reader: waits until no worker uses the slab, then takes it. False once stopped. */
   acquireSlab(slab: number): boolean {
     for (;;) {

@@ -64,8 +64,9 @@ export interface FeederStart {
   readonly arena: Arena;
   readonly control: ControlHandle;
   readonly input: StreamInput;
-  /** A word for each slab: 1 once its cell is complete. */
-  readonly complete: SharedArrayBuffer;
+  /** BaseCells: what a cell that the thread knows in parts is completed from. */
+  readonly bases: SharedArrayBuffer;
+  readonly key: MasterKey;
   readonly data: unknown;
 }
 
@@ -97,11 +98,7 @@ export type ReaderMessage =
 
 export type FeederMessage =
   | ReaderMessage
-  /** A cell that lies at `address`, but for these parts of it: they are the base's. */
-  | {
-      readonly kind: 'incomplete';
-      readonly cell: number;
-      readonly slab: number;
-      readonly address: number;
-      readonly missing: readonly { readonly from: number; readonly to: number }[];
-    };
+  /** The cell in this slab has parts that are the base's. */
+  | { readonly kind: 'incomplete'; readonly cell: number; readonly slab: number }
+  /** What the base has of this cell cannot be read. */
+  | { readonly kind: 'spoiled'; readonly cell: number; readonly cause: string };

@@ -4,7 +4,8 @@ import { DatamoverError } from '../../errors.ts';
 import { widenPipe } from '../../process/pipe-capacity.ts';
 import type { SharedIndexHandle } from '../memory-index.ts';
 import type { MasterKey, Pack } from '../types.ts';
-import { layoutArena, type Arena, type ArenaNeeds } from './arena.ts';
+import { layoutArena, SEALED_CELL_BYTES, type Arena, type ArenaNeeds } from './arena.ts';
+import { BaseCells, type BaseCell } from './base-cells.ts';
 import { Control } from './control.ts';
 import { CellList, type CellRun } from './grid.ts';
 import type { KnownCells } from './known-cells.ts';
@@ -23,6 +24,7 @@ import type { FinishedPack } from './pack-slot.ts';
 import { ThreadGroup } from './threads.ts';
 
 export { CELL_BYTES, MAX_CHUNK, SIDE_PLACES } from './arena.ts';
+export type { BaseCell } from './base-cells.ts';
 export { KnownCells, type KnownSpan } from './known-cells.ts';
 export { KnownChunks, type KnownChunk } from './known-chunks.ts';
 export type { BlobBatch, StreamInput } from './messages.ts';
@@ -149,8 +151,10 @@ export interface CellFeed {
   readonly input: StreamInput;
   /** For the thread, as FeederStart.data. */
   readonly data: unknown;
-  /** What the base has of a cell that the thread knows in parts. */
-  readonly loadBase: (cell: number) => Promise<Uint8Array>;
+  /** Finds what the base has of a cell that the thread knows in parts, and puts it into `room`, of SEALED_CELL_BYTES. */
+  readonly findBase: (cell: number, room: Uint8Array) => Promise<BaseCell>;
+  /** The error of a backup whose base has this cell, but nobody can read it. */
+  readonly spoiledBase: (cell: number, cause: unknown) => Error;
   readonly onNote: (note: unknown) => void;
 }
 
@@ -238,21 +242,23 @@ class Job {
     return () => totals;
   }
 
-  startFeeder({ script, input, data, loadBase, onNote }: CellFeed): () => { bytes: number; blobs: number } {
-    const complete = new Int32Array(new SharedArrayBuffer(4 * this.#arena.slabs.length));
-    const { buffer } = complete;
+  startFeeder(feed: CellFeed): () => { bytes: number; blobs: number } {
+    const { script, input, data } = feed;
+    const bases = BaseCells.forSlabs(this.#arena.slabs.length);
     const start: FeederStart = {
       arena: this.#arena,
       control: this.control.handle,
       input,
-      complete: buffer,
+      bases: bases.shared,
+      key: this.#sink.key,
       data,
     };
     let totals = { bytes: 0, blobs: 0 };
     const onMessage = (message: Exclude<FeederMessage, { kind: 'failed' }>): void => {
       if (message.kind === 'producer') this.#endWithUs(message.pid);
-      else if (message.kind === 'note') onNote(message.note);
-      else if (message.kind === 'incomplete') void this.#completeCell(message, loadBase, complete);
+      else if (message.kind === 'note') feed.onNote(message.note);
+      else if (message.kind === 'incomplete') void this.#findBase(message, feed, bases);
+      else if (message.kind === 'spoiled') this.#threads.fail(feed.spoiledBase(message.cell, message.cause));
       else totals = message;
     };
     this.#threads.start<FeederMessage>(script, start, onMessage, portsOf(input));
@@ -260,19 +266,17 @@ class Job {
     return () => totals;
   }
 
-  /** Never rejects: a base that cannot be read fails the whole job. */
-  async #completeCell(
-    { cell, slab, address, missing }: Extract<FeederMessage, { kind: 'incomplete' }>,
-    loadBase: CellFeed['loadBase'],
-    complete: Int32Array,
+  /** Never rejects: a base that cannot be had fails the whole job. */
+  async #findBase(
+    { cell, slab }: Extract<FeederMessage, { kind: 'incomplete' }>,
+    { findBase, spoiledBase }: CellFeed,
+    bases: BaseCells,
   ): Promise<void> {
+    const at = this.#arena.bases[slab] ?? 0;
     try {
-      const base = await loadBase(cell);
-      for (const { from, to } of missing) this.#bytes.set(base.subarray(from, to), address + from);
-      Atomics.store(complete, slab, 1);
-      Atomics.notify(complete, slab);
+      bases.put(slab, await findBase(cell, this.#bytes.subarray(at, at + SEALED_CELL_BYTES)));
     } catch (error) {
-      this.#threads.fail(error);
+      this.#threads.fail(spoiledBase(cell, error));
     }
   }
 
