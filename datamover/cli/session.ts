@@ -25,6 +25,8 @@ export interface SessionOptions {
   readonly index?: boolean;
   /** Standard input carries a volume, so nothing can be asked there. */
   readonly stdinIsData?: boolean;
+  /** Called when the repository is there and the key is being derived, in another thread: for what else takes time. */
+  readonly meanwhile?: () => void;
 }
 
 export interface Session {
@@ -125,6 +127,7 @@ async function openAt<T>(
     const repository = await Repository.open(store, password, {
       compression: compressionOf(context),
       signal: interrupt.signal,
+      ...(opening.meanwhile && { onDerive: opening.meanwhile }),
       ...(keyHint === undefined || keyHint === '' ? {} : { keyHint }),
     });
     let done = false;

@@ -31,12 +31,15 @@ export interface KeySearch {
   readonly hint?: string | undefined;
   /** Whether a key that opens belongs to this repository: it must open the config. */
   readonly fits: (master: MasterKey) => boolean;
+  /** Called once, when the first derivation has begun in another thread. */
+  readonly onDerive?: (() => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Finds the key file that this password opens. Damaged key files are passed over, and named if no other one opens. */
 export async function searchKey(store: Store, search: KeySearch): Promise<OpenedKey> {
   const { ids, password, hint, fits, signal } = search;
+  let { onDerive } = search;
   const hinted = (id: Id): boolean => hint !== undefined && hint !== '' && id.startsWith(hint);
   const tried = [...ids]
     .sort((a, b) => Number(hinted(b)) - Number(hinted(a)) || (a < b ? -1 : 1))
@@ -47,7 +50,10 @@ export async function searchKey(store: Store, search: KeySearch): Promise<Opened
     const subject = fileSubject('keys', id);
     try {
       const file = decodeKeyFile(await loadChecked(store, 'keys', id, signal), subject);
-      const master = await openKeyFile(file, password, subject);
+      const opening = openKeyFile(file, password, subject);
+      onDerive?.();
+      onDerive = undefined;
+      const master = await opening;
       if (master !== undefined && fits(master)) return { id, master };
       if (master !== undefined)
         throw new DatamoverError({ operation: 'use', subject, cause: 'it does not open the config' });

@@ -13,12 +13,19 @@ export interface Opened {
   readonly listing: ReadonlyMap<FileType, readonly FileInfo[]>;
 }
 
+export interface OpeningOptions {
+  /** The start of the id of the key file to try first. */
+  readonly keyHint?: string;
+  /** See KeySearch. */
+  readonly onDerive?: () => void;
+  readonly signal?: AbortSignal;
+}
+
 /** One GET (config), one LIST, one GET per key file tried. */
 export async function openRepository(
   store: Store,
   password: string,
-  keyHint?: string,
-  signal?: AbortSignal,
+  { keyHint, onDerive, signal }: OpeningOptions = {},
 ): Promise<Opened> {
   const sealed = await loadConfig(store, signal);
   const listing = await listFiles(store, ['keys', 'locks', 'index', 'snapshots'], signal);
@@ -27,6 +34,7 @@ export async function openRepository(
     password,
     hint: keyHint,
     fits: (master) => isAuthentic(master, sealed),
+    onDerive,
     signal,
   });
   const config = decodeConfig(openUnchecked(key.master, sealed), `config of ${store.location}`);

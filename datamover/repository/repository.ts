@@ -18,7 +18,7 @@ import { executeInit, planInit, type InitOptions } from './init.ts';
 import type { LockMode } from './lock.ts';
 import { acquireLock, type AcquiredLock, type LockHandle } from './locks.ts';
 import { MemoryIndex } from './memory-index.ts';
-import { openRepository, type Opened } from './open.ts';
+import { openRepository, type Opened, type OpeningOptions } from './open.ts';
 import { readPackHeader } from './pack-reading.ts';
 import { Packer } from './packer.ts';
 import { PendingIndex } from './pending-index.ts';
@@ -37,12 +37,9 @@ import type {
 
 export type { WalkOptions } from './files.ts';
 
-export interface OpenOptions {
+export interface OpenOptions extends OpeningOptions {
   /** Default `auto`. Version 1 repositories are never compressed. */
   readonly compression?: Compression;
-  /** The start of the id of the key file to try first. */
-  readonly keyHint?: string;
-  readonly signal?: AbortSignal;
 }
 
 const LOOK_AGAIN_AFTER_MS = 60_000;
@@ -96,8 +93,8 @@ export class Repository {
   }
 
   static async open(store: Store, password: string, options: OpenOptions = {}): Promise<Repository> {
-    const { compression = 'auto', keyHint, signal } = options;
-    return new Repository(store, await openRepository(store, password, keyHint, signal), compression);
+    const { compression = 'auto', ...search } = options;
+    return new Repository(store, await openRepository(store, password, search), compression);
   }
 
   /** The index; `loadIndex` comes first. */

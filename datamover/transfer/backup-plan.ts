@@ -3,7 +3,7 @@ import type { Repository } from '../repository/repository.ts';
 import type { StreamInput } from '../repository/saver/saver.ts';
 import { formatTime } from '../repository/time.ts';
 import type { Compression, Id } from '../repository/types.ts';
-import type { ReadPlan, VolumeDriver } from '../volumes/driver.ts';
+import type { ReadPlan, SourceVolume, VolumeDriver } from '../volumes/driver.ts';
 import { FileDriver } from '../volumes/file/driver.ts';
 import { earlierBackups, readBases, type EarlierBackup } from './base-backups.ts';
 import { readBaseImage, type BaseImage } from './fed-image.ts';
@@ -12,7 +12,13 @@ import { grownChain, readChainBase, type ChainBase } from './stream-chain.ts';
 
 export type BackupSource =
   /** A volume's snapshot on a storage. */
-  | { readonly kind: 'driver'; readonly driver: VolumeDriver; readonly location: string }
+  | {
+      readonly kind: 'driver';
+      readonly driver: VolumeDriver;
+      readonly location: string;
+      /** What `identify` gives, where it was asked before the repository was open. */
+      readonly volume?: Promise<SourceVolume>;
+    }
   /** The bytes of an image, one after the other. */
   | { readonly kind: 'image-stream'; readonly input: StreamInput }
   /** A zvol's send stream, full or from the snapshot of the backup before: it becomes an image. */
@@ -139,7 +145,7 @@ async function planSource(
 ): Promise<BackupPlan['source']> {
   if (source.kind !== 'driver') return source;
   const { driver, location } = source;
-  const volume = await driver.identify(location, signal);
+  const volume = await (source.volume ?? driver.identify(location, signal));
   const planned = async (backups: readonly EarlierBackup[], mustUse?: Id): Promise<DriverSource> => {
     const candidates = driver.readsWhole === true ? [] : backups;
     const bases = await readBases(repository, candidates, driver.name, volume.format, signal);

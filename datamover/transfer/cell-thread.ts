@@ -1,10 +1,11 @@
-import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
 import type { Arena } from '../repository/saver/arena.ts';
 import { describeCause } from '../errors.ts';
 import { SpoiledBase } from '../repository/saver/base-reader.ts';
 import { CellFeeder } from '../repository/saver/cell-feeder.ts';
 import type { FeederMessage, FeederStart } from '../repository/saver/messages.ts';
 import { readInput, type ByteSink } from '../repository/saver/stream-input.ts';
+import { runThread } from '../repository/saver/thread-start.ts';
 import type { CellSink, TouchedCell } from '../volumes/image-patch.ts';
 import type { FedNote, ImageFacts } from './fed-image.ts';
 import { asSentence } from './thread-failure.ts';
@@ -72,9 +73,7 @@ class CellFeed implements ByteSink, CellSink {
 
 /** The whole of a thread's script. */
 export function runCellThread(make: MakeCells): void {
-  if (!parentPort) return;
-  const port = parentPort;
-  void feedCells(port, workerData as FeederStart, make).finally(() => port.close());
+  runThread((start: FeederStart, port) => feedCells(port, start, make));
 }
 
 async function feedCells(port: MessagePort, start: FeederStart, make: MakeCells): Promise<void> {

@@ -32,6 +32,8 @@ import {
   type ChainStream,
 } from './stream-chain.ts';
 
+export const SEND_SCRIPT = new URL('./send-thread.js', import.meta.url);
+
 export interface SendThreadData {
   readonly base: ChainFacts | undefined;
 }
@@ -92,7 +94,7 @@ export async function saveChain(
     session,
     input,
     {
-      script: new URL('./send-thread.js', import.meta.url),
+      script: SEND_SCRIPT,
       data: {
         base: base && {
           name: base.name,

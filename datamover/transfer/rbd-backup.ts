@@ -6,6 +6,8 @@ import { saveFedImage, type BaseImage, type FedImage, type ImageFacts } from './
 import type { VolumeRecord } from './layout.ts';
 import type { KeepingOptions } from './progress.ts';
 
+export const DIFF_SCRIPT = new URL('./rbd-thread.js', import.meta.url);
+
 export interface DiffThreadData {
   readonly base: DiffBase | undefined;
 }
@@ -23,7 +25,7 @@ export async function saveDiff(
 ): Promise<FedImage<DiffImageFacts> & { readonly rbd: NonNullable<VolumeRecord['rbd']> }> {
   const known = base && { snap: base.record.rbd?.snap, bytes: base.record.bytes, name: base.name };
   const feed = {
-    script: new URL('./rbd-thread.js', import.meta.url),
+    script: DIFF_SCRIPT,
     input,
     data: { base: known } satisfies DiffThreadData,
   };

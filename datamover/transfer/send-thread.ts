@@ -1,10 +1,10 @@
-import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { Control } from '../repository/saver/control.ts';
 import type { Arena } from '../repository/saver/arena.ts';
 import type { ReaderMessage, ReaderStart } from '../repository/saver/messages.ts';
 import { SideFile } from '../repository/saver/side-file.ts';
 import { SlabCutter } from '../repository/saver/slab-cutter.ts';
 import { readInput, type ByteSink } from '../repository/saver/stream-input.ts';
+import { runThread } from '../repository/saver/thread-start.ts';
 import { Refusal } from '../volumes/refusal.ts';
 import { partOf, PayloadRule } from '../volumes/zfs/payload-rule.ts';
 import type { SendRecord } from '../volumes/zfs/record.ts';
@@ -83,10 +83,7 @@ class SendFeed implements ByteSink, SendStreamHandler {
   }
 }
 
-async function main(
-  port: MessagePort,
-  { arena, control: handle, input, cut, data }: ReaderStart,
-): Promise<void> {
+runThread(async ({ arena, control: handle, input, cut, data }: ReaderStart, port) => {
   const send = (message: ReaderMessage): void => port.postMessage(message);
   const control = new Control(handle);
   try {
@@ -106,9 +103,4 @@ async function main(
     control.stop();
     send({ kind: 'failed', ...asSentence(error) });
   }
-}
-
-if (parentPort) {
-  const port = parentPort;
-  void main(port, workerData as ReaderStart).finally(() => port.close());
-}
+});

@@ -6,6 +6,8 @@ import { saveFedImage, type BaseImage, type FedImage, type ImageFacts } from './
 import type { VolumeRecord } from './layout.ts';
 import type { KeepingOptions } from './progress.ts';
 
+export const ZVOL_SCRIPT = new URL('./zvol-thread.js', import.meta.url);
+
 export interface ZvolThreadData {
   readonly base: ZvolBase | undefined;
 }
@@ -23,7 +25,7 @@ export async function saveZvol(
 ): Promise<FedImage<ZvolImageFacts> & { readonly zfs: NonNullable<VolumeRecord['zfs']> }> {
   const known = base && { guid: base.record.zfs?.guid, bytes: base.record.bytes, name: base.name };
   const feed = {
-    script: new URL('./zvol-thread.js', import.meta.url),
+    script: ZVOL_SCRIPT,
     input,
     data: { base: known } satisfies ZvolThreadData,
   };

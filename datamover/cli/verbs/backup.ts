@@ -11,11 +11,11 @@ import { volumeForms } from '../../volumes/open-driver.ts';
 import { collectTags, parseCount, parseFormat, parseTime } from '../arguments.ts';
 import { readSource, type SourceFlags } from '../backup-source.ts';
 import { printBackup } from '../backup-summary.ts';
-import { cleanUpFirst } from '../clean-up.ts';
+import { EarlyStart } from '../early-start.ts';
 import { Reporter } from '../progress.ts';
 import { compressionOf, withRepository } from '../session.ts';
 import { usage } from '../settings.ts';
-import { addStorageOptions, closeStorage } from '../storage-options.ts';
+import { addStorageOptions } from '../storage-options.ts';
 import { TransferStatus } from '../transfer-status.ts';
 import { count } from '../units.ts';
 import type { Verb } from '../verb.ts';
@@ -120,12 +120,14 @@ export const verb: Verb = {
             subject: volume,
             hint: 'nothing is lost: run the same command again, and what is already stored is not stored twice',
           });
+          const early = new EarlyStart(request.source, output, { dryRun });
           await withRepository(
             context,
             {
               lock: dryRun ? 'read' : 'shared',
               index: true,
               stdinIsData: options.stdin === true,
+              meanwhile: () => early.begin(interrupt.signal),
             },
             async (repository, { signal, lock }) => {
               if (!dryRun && lock !== undefined && lock.crashed.length > 0) {
@@ -144,7 +146,7 @@ export const verb: Verb = {
                 const finished = await findFinished(repository, attempt, signal);
                 if (finished !== undefined) {
                   // The attempt that made it may have ended before it let go of its source.
-                  if (request.source.kind === 'driver') await cleanUpFirst(output, request.source, signal);
+                  await early.cleanedUp();
                   printBackup(output, finished, printed);
                   return;
                 }
@@ -153,6 +155,7 @@ export const verb: Verb = {
                 repository,
                 {
                   ...request,
+                  source: early.source(),
                   tags: [...(options.tag ?? []), ...(options.once === undefined ? [] : [options.once])],
                   host,
                   time: options.time ?? new Date(),
@@ -164,8 +167,7 @@ export const verb: Verb = {
                 },
                 signal,
               );
-              if (request.source.kind === 'driver' && !dryRun)
-                await cleanUpFirst(output, request.source, signal);
+              await early.cleanedUp();
               if (plan.source.kind === 'driver' && plan.source.read.caution !== undefined) {
                 output.note(plan.source.read.caution);
               }
@@ -182,7 +184,7 @@ export const verb: Verb = {
                 reporter.stop();
               }
             },
-          ).finally(() => closeStorage(request.source));
+          ).finally(() => early.end());
         }),
       );
   },

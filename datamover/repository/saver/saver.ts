@@ -22,6 +22,7 @@ import type {
 } from './messages.ts';
 import type { FinishedPack } from './pack-slot.ts';
 import { ThreadGroup } from './threads.ts';
+import { warmThread } from './warm-threads.ts';
 
 export { CELL_BYTES, MAX_CHUNK, SIDE_PLACES } from './arena.ts';
 export type { BaseCell } from './base-cells.ts';
@@ -29,6 +30,9 @@ export { KnownCells, type KnownSpan } from './known-cells.ts';
 export { KnownChunks, type KnownChunk } from './known-chunks.ts';
 export type { BlobBatch, StreamInput } from './messages.ts';
 export type { CellRun } from './grid.ts';
+
+const WORKER_SCRIPT = new URL('./worker-thread.js', import.meta.url);
+export const READER_SCRIPT = new URL('./reader-thread.js', import.meta.url);
 
 /** What the saver needs of a repository. */
 export interface PackSink {
@@ -170,8 +174,13 @@ function portsOf(input: StreamInput): MessagePort[] {
   return input.kind === 'port' ? [input.port] : [];
 }
 
-function workerCount(options: SaveOptions): number {
-  return options.workers ?? Math.min(MAX_WORKERS, Math.max(1, availableParallelism()));
+function workerCount({ workers }: Pick<SaveOptions, 'workers'>): number {
+  return workers ?? Math.min(MAX_WORKERS, Math.max(1, availableParallelism()));
+}
+
+/** Starts as many workers as the next save takes, unless it is a small one; see warmThread. */
+export function warmWorkers(): void {
+  for (let number = 0; number < workerCount({}); number++) warmThread(WORKER_SCRIPT);
 }
 
 class Job {
@@ -205,7 +214,6 @@ class Job {
   }
 
   startWorkers(more: Pick<WorkerStart, 'grid' | 'known'> = {}): void {
-    const script = new URL('./worker-thread.js', import.meta.url);
     const index = this.#sink.shareIndex();
     for (let number = 0; number < this.#workers; number++) {
       const start: WorkerStart = {
@@ -218,7 +226,7 @@ class Job {
         blobs: this.#blobKind,
         ...more,
       };
-      this.#threads.start<WorkerMessage>(script, start, (message) => this.#onWorkerMessage(message));
+      this.#threads.start<WorkerMessage>(WORKER_SCRIPT, start, (message) => this.#onWorkerMessage(message));
     }
   }
 
@@ -230,7 +238,7 @@ class Job {
   ): () => { bytes: number; blobs: number } {
     const data = watch?.data;
     const start: ReaderStart = { arena: this.#arena, control: this.control.handle, input, cut, data };
-    const script = watch?.script ?? new URL('./reader-thread.js', import.meta.url);
+    const script = watch?.script ?? READER_SCRIPT;
     let totals = { bytes: 0, blobs: 0 };
     const onMessage = (message: Exclude<ReaderMessage, { kind: 'failed' }>): void => {
       if (message.kind === 'producer') this.#endWithUs(message.pid);

@@ -58,13 +58,18 @@ async function readProgram(
   sink: ByteSink,
   onProducer: (pid: number) => void,
 ): Promise<void> {
-  const program = await startProgram({ file, args, inheritsSecrets, operation: 'read the output of' });
-  onProducer(program.pid);
-  parentPort?.once('message', () => {
-    // A child of the producer may outlive it and keep the pipe open: nobody waits for that one.
-    program.stdout.destroy();
-    void program.stop();
+  const stop = new AbortController();
+  // Also while it is being started. A child of it may outlive it and keep the pipe open: nobody waits for that one.
+  parentPort?.once('message', () => stop.abort());
+  const { signal } = stop;
+  const program = await startProgram({
+    file,
+    args,
+    inheritsSecrets,
+    signal,
+    operation: 'read the output of',
   });
+  onProducer(program.pid);
   try {
     for await (const chunk of program.stdout as AsyncIterable<Buffer>) {
       for (let from = 0; from < chunk.length;) {

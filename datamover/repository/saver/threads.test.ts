@@ -1,5 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
+import { setTimeout as delay } from 'node:timers/promises';
+import { run } from '../../process/spawn.ts';
 import { ThreadGroup } from './threads.ts';
+import { takeThread, warmThread } from './warm-threads.ts';
 
 function script(code: string): URL {
   return new URL(`data:text/javascript,${encodeURIComponent(code)}`);
@@ -30,5 +33,42 @@ describe('ThreadGroup', () => {
     group.start(script(code), {}, () => undefined);
     await expect(group.finished()).rejects.toThrow(message);
     expect(stops).toBeGreaterThan(0);
+  });
+});
+
+describe('warmThread', () => {
+  /** Tells its number with what it is sent. */
+  const ECHOES = script(
+    "import { parentPort, threadId } from 'node:worker_threads'; parentPort.once('message', (start) => parentPort.postMessage({ kind: 'echo', threadId, start }))",
+  );
+
+  test('starts the thread that is taken next, which gets its job then', async () => {
+    warmThread(ECHOES);
+    const group = new ThreadGroup(() => undefined);
+    const heard: { threadId: number; start: unknown }[] = [];
+    const hear = (message: { kind: 'echo'; threadId: number; start: unknown }): void =>
+      void heard.push(message);
+    const threads = ['first', 'second'].map((word) => group.start(ECHOES, { word }, hear));
+    const ids = threads.map(({ threadId }) => threadId);
+    await group.finished();
+    heard.sort((a, b) => a.threadId - b.threadId);
+    expect(heard).toMatchObject([{ start: { word: 'first' } }, { start: { word: 'second' } }]);
+    expect(heard.map(({ threadId }) => threadId)).toEqual(ids);
+  });
+
+  test('forgets a thread that ended before it was taken', async () => {
+    const dies = script("process.exit(3) // unless it is the job's");
+    warmThread(dies);
+    // A thread that has ended has no number.
+    await delay(1000);
+    const thread = takeThread(dies);
+    const code = await new Promise((resolve) => thread.once('exit', resolve));
+    expect(code).toBe(3);
+  });
+
+  test('keeps no process alive', async () => {
+    const module = new URL('./warm-threads.js', import.meta.url).href;
+    const code = `const { warmThread } = await import(${JSON.stringify(module)}); warmThread(new URL(${JSON.stringify(WAITS.href)}));`;
+    await run({ file: process.execPath, args: ['--input-type=module', '-e', code] });
   });
 });

@@ -1,5 +1,6 @@
-import { Worker, type MessagePort } from 'node:worker_threads';
+import type { MessagePort, Worker } from 'node:worker_threads';
 import { DatamoverError } from '../../errors.ts';
+import { takeThread } from './warm-threads.ts';
 
 interface Failed {
   readonly kind: 'failed';
@@ -22,17 +23,14 @@ export class ThreadGroup {
     this.#stop = stop;
   }
 
-  /** Starts a thread. `onMessage` sees all but its failure; ports of `workerData` are handed over by `transferList`. */
+  /** Starts a thread with its first message. `onMessage` sees all but its failure; ports of `start` are handed over by `transferList`. */
   start<Message extends { kind: string }>(
     script: URL,
-    workerData: object,
+    start: object,
     onMessage: (message: Exclude<Message, Failed>) => void,
     transferList: MessagePort[] = [],
   ): Worker {
-    // The young generation is where buffers' handles die: a small one is collected often and keeps RSS low.
-    const resourceLimits = { maxYoungGenerationSizeMb: 2 };
-    // A producer that the thread starts sees what this module sees, also where a test runner gives it an environment of its own.
-    const thread = new Worker(script, { workerData, resourceLimits, env: process.env, transferList });
+    const thread = takeThread(script);
     thread.on('message', (message: Message | Failed) => {
       if (isFailed(message)) {
         this.fail(new DatamoverError({ operation: message.operation, cause: message.cause }));
@@ -51,6 +49,7 @@ export class ThreadGroup {
       }),
     );
     this.#threads.push(thread);
+    thread.postMessage(start, transferList);
     return thread;
   }
 
