@@ -7,13 +7,16 @@ import type { BenchVolume } from './storage.ts';
 
 /** The machine also runs the program that writes the changes. */
 const MEMORY = 2048;
+/** The pool is so many times as large as the volume: snapshots keep what was overwritten. */
+const POOL_TIMES = 1.5;
 
 /** The file as a zvol with a snapshot `first`, on real OpenZFS in an emulated machine: 40 MiB/s come out of it. */
 export async function openZfsVolume(file: string): Promise<BenchVolume> {
-  const zfs = await startOpenZfs({ own: true, memory: MEMORY });
+  const { size } = await stat(file);
+  const poolSize = Math.max(8192, Math.ceil((POOL_TIMES * size) / 2 ** 20));
+  const zfs = await startOpenZfs({ own: true, memory: MEMORY, poolSize });
   const volume = `${zfs.pool}/bench`;
   try {
-    const { size } = await stat(file);
     await zfs.zfs('create', '-s', '-V', String(size), volume);
     const device = await zfs.device(volume);
     const args = ['sh', '-c', `cat > ${device} && sync`];

@@ -57,8 +57,11 @@ export interface OpenZfsOptions {
   readonly own?: boolean;
   /** Of one's own machine, in MiB; 1024 without it. More is wanted where our programs run inside. */
   readonly memory?: number;
+  /** Of its large pool, in MiB; 8192 without it. What is written to it is in this machine's memory. */
+  readonly poolSize?: number;
 }
 
+/** MiB. */
 const POOLS = { tank: 8192, small: 160 } as const;
 const MEBIBYTE = 1024 * 1024;
 const SECTOR = 512;
@@ -71,7 +74,7 @@ const DEVICE_PATIENCE_MS = 60_000;
 /** A machine with empty pools; throws when it was not built (see `describePeer`). */
 export async function startOpenZfs(options: OpenZfsOptions = {}): Promise<OpenZfs> {
   const shared = options.own === true ? undefined : await sharedServer('openzfs', false);
-  return withCommands(shared ?? (await bootOpenZfs(options.memory)));
+  return withCommands(shared ?? (await bootOpenZfs(options)));
 }
 
 type Machine = OpenZfsEndpoint & Pick<OpenZfs, 'stop'>;
@@ -100,7 +103,10 @@ function withCommands(machine: Machine): OpenZfs {
 }
 
 /** For the keeper: the machine as plain values. A boot takes about 4 s of an idle machine. Everything of it is in memory: half a gibibyte, and what the pools hold. */
-export async function bootOpenZfs(memory = 1024): Promise<Machine> {
+export async function bootOpenZfs({
+  memory = 1024,
+  poolSize = POOLS.tank,
+}: Omit<OpenZfsOptions, 'own'> = {}): Promise<Machine> {
   const proxy = requirePeer('openzfs').file;
   const home = await scratchDirectory('openzfs');
   const port = await freePorts(1);
@@ -118,7 +124,8 @@ export async function bootOpenZfs(memory = 1024): Promise<Machine> {
   };
   try {
     await mkdir(join(home, 'disks'));
-    for (const [name, size] of Object.entries(POOLS)) await makeDisk(join(home, 'disks', name), size);
+    for (const [name, size] of Object.entries({ ...POOLS, tank: poolSize }))
+      await makeDisk(join(home, 'disks', name), size);
     const share = join(home, 'share');
     daemons.push(
       await startDaemon({
