@@ -30,6 +30,7 @@ export class HeldSource {
   readonly #held: HeldRead[] = [];
   readonly #warnings: string[] = [];
   #found: Pick<ReadReport, 'changedBytes' | 'sample' | 'distrusted'> = {};
+  #estimateBytes: number | undefined;
 
   constructor({ driver, read }: { readonly driver: VolumeDriver; readonly read: ReadPlan }) {
     this.#driver = driver;
@@ -46,6 +47,7 @@ export class HeldSource {
     const readAll = async (): Promise<{ held: HeldRead; content: SavedContent }> => {
       const held = await this.#driver.hold(this.#read, options.signal);
       this.#held.push(held);
+      this.#noteEstimate(held);
       const content = await saveFeed(repository, session, plan, this.#read, held.feed, options, started);
       const changed = await held.changedMeanwhile?.();
       if (changed !== undefined) this.#warnings.push(changed);
@@ -97,7 +99,7 @@ export class HeldSource {
   }
 
   report(): ReadReport {
-    const { base, changes, estimateBytes } = this.#read;
+    const { base, changes, estimateBytes = this.#estimateBytes } = this.#read;
     return {
       changes,
       ...(base && { base: base.snapshotId }),
@@ -108,6 +110,15 @@ export class HeldSource {
 
   get warnings(): readonly string[] {
     return this.#warnings;
+  }
+
+  /** Where it comes late: with the last read's, not with that of one before. */
+  #noteEstimate({ feed }: HeldRead): void {
+    this.#estimateBytes = undefined;
+    if (!('estimate' in feed)) return;
+    void feed.estimate.then((bytes) => {
+      if (this.#held.at(-1)?.feed === feed) this.#estimateBytes = bytes;
+    });
   }
 
   /** Undefined where nothing can be compared. That nothing could be read is a warning: the list of changes may well be right. */

@@ -38,7 +38,7 @@ export interface KnownBytes {
   readonly totalBytes?: number;
   readonly holeBytes?: number;
   /** In place of `totalBytes`: it may turn out to be more or less. */
-  readonly estimateBytes?: number;
+  readonly estimateBytes?: number | undefined;
 }
 
 export function progressOf(

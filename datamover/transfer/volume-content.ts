@@ -95,8 +95,7 @@ async function saveFed(
   started: number,
 ): Promise<SavedContent> {
   const id = read.base?.snapshotId;
-  const { estimateBytes = id === undefined ? read.source.bytes : undefined } = read;
-  const known = estimateBytes === undefined ? {} : { estimateBytes };
+  const known = knownOf(read, feed);
   switch (feed.kind) {
     case 'file':
       return saveImageFile(repository, session, plan, feed, options, started);
@@ -113,6 +112,17 @@ async function saveFed(
       return saveZfsStream(repository, session, plan, program(feed), chain, options, started, known);
     }
   }
+}
+
+/** A storage may tell later what it expects to send. */
+function knownOf({ base, source, estimateBytes }: ReadPlan, feed: VolumeFeed): KnownBytes {
+  const known = { estimateBytes: estimateBytes ?? (base === undefined ? source.bytes : undefined) };
+  if ('estimate' in feed) {
+    void feed.estimate.then((bytes) => {
+      known.estimateBytes = bytes ?? known.estimateBytes;
+    });
+  }
+  return known;
 }
 
 function program({ command }: Extract<VolumeFeed, { command: unknown }>): StreamInput {

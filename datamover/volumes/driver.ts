@@ -132,10 +132,20 @@ export type VolumeFeed =
   /** Read at random, where it has data; with `readHoles` where it says that it has none as well. */
   | { readonly kind: 'file'; readonly path: string; readonly readHoles?: boolean }
   /** What a program prints; its exit status counts. An increment has only what changed since the plan's base. */
-  | { readonly kind: 'zvol-send'; readonly command: ProducerCommand; readonly increment: boolean }
+  | ({
+      readonly kind: 'zvol-send';
+      readonly command: ProducerCommand;
+      readonly increment: boolean;
+    } & LateEstimate)
   | { readonly kind: 'rbd-diff'; readonly command: ProducerCommand; readonly increment: boolean }
   /** A send stream that is kept as it is. */
-  | { readonly kind: 'zfs-stream'; readonly command: ProducerCommand };
+  | ({ readonly kind: 'zfs-stream'; readonly command: ProducerCommand } & LateEstimate);
+
+/** In place of the plan's estimate, where that takes a storage a while. */
+interface LateEstimate {
+  /** Known some time while the bytes are read; undefined where the storage does not say. Never rejects. */
+  readonly estimate?: Promise<number | undefined>;
+}
 
 export interface ProducerCommand {
   readonly file: string;

@@ -1,5 +1,5 @@
 import { runZfs } from './command.ts';
-import type { Moment } from './inspect.ts';
+import { listMoments, type Moment } from './inspect.ts';
 
 /** Of ours on each volume: more than one, for backups into several repositories build on different ones. */
 const KEPT = 8;
@@ -10,28 +10,48 @@ export function bookmarkName(dataset: string, guid: string): string {
   return `${dataset}${MARK}${guid}`;
 }
 
+/** Of a dataset's moments. */
+export function ourBookmarks(dataset: string, moments: readonly Moment[]): string[] {
+  return moments.flatMap(({ name }) => (name.startsWith(`${dataset}${MARK}`) ? [name] : []));
+}
+
 /**
- * Bookmarks a snapshot, so that it may be destroyed and increments can still be sent from it; then removes the oldest bookmarks
- * of ours. `moments`: the dataset's, the oldest first. One that is there already is moved by nobody.
+ * Bookmarks a snapshot, so that it may be destroyed and increments can still be sent from it, and removes the oldest bookmarks of
+ * ours. `known`: those that there were a while ago, the oldest first. One that is there already is moved by nobody.
  */
 export async function keepBookmark(
   dataset: string,
   snapshot: string,
   guid: string,
-  moments: readonly Moment[],
+  known: readonly string[],
 ): Promise<void> {
   const name = bookmarkName(dataset, guid);
-  if (!moments.some((moment) => moment.name === name)) {
-    await runZfs({
-      operation: 'bookmark ZFS snapshot',
-      subject: snapshot,
-      args: ['bookmark', snapshot, name],
-    });
-  }
-  const others = moments.filter(
-    (moment) => moment.name.startsWith(`${dataset}${MARK}`) && moment.name !== name,
-  );
-  for (const { name: old } of others.slice(0, Math.max(0, others.length - (KEPT - 1)))) {
-    await runZfs({ operation: 'remove ZFS bookmark', subject: old, args: ['destroy', old] });
-  }
+  // Another backup may have taken it away since as one of the oldest.
+  const there = known.includes(name) ? ourBookmarks(dataset, await listMoments(dataset)) : known;
+  const others = there.filter((other) => other !== name);
+  const old = others.slice(0, Math.max(0, others.length - (KEPT - 1)));
+  const done = await Promise.allSettled([
+    ...(there.includes(name) ? [] : [makeBookmark(dataset, snapshot, name)]),
+    ...old.map((other) => removeBookmark(dataset, other)),
+  ]);
+  for (const result of done) if (result.status === 'rejected') throw result.reason;
+}
+
+async function makeBookmark(dataset: string, snapshot: string, name: string): Promise<void> {
+  const request = { operation: 'bookmark ZFS snapshot', subject: snapshot };
+  await runZfs({ ...request, args: ['bookmark', snapshot, name] }).catch(async (error: unknown) => {
+    // Another backup of the same snapshot was quicker.
+    if (!(await isThere(dataset, name))) throw error;
+  });
+}
+
+async function removeBookmark(dataset: string, name: string): Promise<void> {
+  const request = { operation: 'remove ZFS bookmark', subject: name };
+  await runZfs({ ...request, args: ['destroy', name] }).catch(async (error: unknown) => {
+    if (await isThere(dataset, name)) throw error;
+  });
+}
+
+async function isThere(dataset: string, bookmark: string): Promise<boolean> {
+  return (await listMoments(dataset)).some(({ name }) => name === bookmark);
 }

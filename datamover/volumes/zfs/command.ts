@@ -32,7 +32,11 @@ export async function runZfs({ operation, subject, args, input, signal }: ZfsReq
 
 /** Runs `zfs` and gives the cells of the table that `-H` prints. */
 export async function askZfs(request: ZfsRequest): Promise<string[][]> {
-  const lines = (await runZfs(request)).split('\n');
+  return tableOf(await runZfs(request));
+}
+
+export function tableOf(printed: string): string[][] {
+  const lines = printed.split('\n');
   return lines.filter((line) => line !== '').map((line) => line.split('\t'));
 }
 
@@ -46,8 +50,11 @@ export function sendCommand(
   return { file: 'zfs', args: ['send', ...flags, ...increment, snapshot] };
 }
 
-/** Bytes that `zfs send` expects to write: an estimate that may be a little low, and high for small increments. */
-export async function estimateSend(command: ProducerCommand, signal?: AbortSignal): Promise<number> {
+/** Bytes that `zfs send` expects to write: an estimate that may be a little low, and high for small increments; undefined where it tells none. */
+export async function estimateSend(
+  command: ProducerCommand,
+  signal?: AbortSignal,
+): Promise<number | undefined> {
   const [send = '', ...args] = command.args;
   const rows = await askZfs({
     operation: 'estimate zfs send of',
@@ -56,7 +63,7 @@ export async function estimateSend(command: ProducerCommand, signal?: AbortSigna
     ...(signal !== undefined && { signal }),
   });
   const bytes = Number(rows.find(([word]) => word === 'size')?.[1]);
-  return Number.isSafeInteger(bytes) ? bytes : 0;
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
 function hintFor(said: string): string | undefined {

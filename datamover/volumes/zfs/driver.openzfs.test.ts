@@ -11,6 +11,7 @@ import type { BackupRequest } from '../../transfer/backup-plan.ts';
 import type { BackupSummary } from '../../transfer/backup.ts';
 import type { RestoreRequest } from '../../transfer/restore.ts';
 import { startDriver, type DriverSite } from './testing/driver-site.ts';
+import { guidOf, zfsCommandsOf } from './testing/sending.ts';
 
 const MIB = 1 << 20;
 
@@ -79,7 +80,14 @@ describePeer('openzfs', 'the ZFS driver: volumes', () => {
     await shell(
       `dd if=/dev/urandom of=${device} bs=4k count=3 seek=1000 conv=fsync; dd if=/dev/zero of=${device} bs=64k count=9 seek=40 conv=fsync; zfs snapshot ${vol}@b`,
     );
-    const second = await back(`${vol}@b`, { sample: { cells: 4 } });
+    let second = first;
+    const commands = await zfsCommandsOf(zfs, async () => {
+      second = await back(`${vol}@b`, { sample: { cells: 4 } });
+    });
+    // Both sends: one only estimates. Each command costs more than its answer, so there is none that is not needed.
+    expect(commands).toEqual(
+      ['get', 'list', 'hold', 'get', 'send', 'send', 'clone', 'destroy', 'bookmark', 'release'].sort(),
+    );
     expect(second.read?.changes).toEqual({ mechanism: 'zfs-send-increment' });
     expect(second.readBytes).toBeLessThan(100_000);
     expect(await imageOf(second)).toBe(await hashOf(vol));
@@ -166,8 +174,9 @@ describePeer('openzfs', 'the ZFS driver: volumes', () => {
       record: { type: 'volume', thick: false },
     });
     const plan = await driver.planRead(source, { bases });
-    expect(plan.estimateBytes).toBeGreaterThan(128 * 1024);
     const held = await driver.hold(plan);
+    const { estimate } = held.feed as Extract<typeof held.feed, { kind: 'zvol-send' }>;
+    expect(await estimate).toBeGreaterThan(128 * 1024);
     for (const snapshot of ['a', 'b']) {
       await expect(zfs.zfs('destroy', `${vol}@${snapshot}`)).rejects.toThrow(/being held/);
     }
@@ -195,6 +204,57 @@ describePeer('openzfs', 'the ZFS driver: volumes', () => {
     expect(said.join('\n')).toMatch(/released .*held@b, .*\n.*destroyed .*datamover-read-00/s);
     expect(await traces()).toMatch(/^\S+@a\tmine\t.*\n$/);
     await zfs.zfs('release', 'mine', `${vol}@a`);
+  }, 120_000);
+
+  test('bookmarks that came or went since the plan are no failure; one that a read needs is', async () => {
+    const vol = `${home}/marks`;
+    await zfs.zfs('create', '-s', '-V', '8M', vol);
+    await shell(`for s in a b c; do zfs snapshot ${vol}@$s; done`);
+    const planned = async (snapshot: string, from?: string) =>
+      driver.planRead(await driver.identify(`${vol}@${snapshot}`), {
+        bases:
+          from === undefined
+            ? []
+            : [{ snapshotId: 'ab'.repeat(32), bytes: 8 * MIB, record: { guid: await guidOf(zfs, from) } }],
+      });
+    const marks = async (): Promise<string> => shell(`zfs list -Ho name -t bookmark -r ${vol}`);
+    const mark = async (snapshot: string): Promise<string> =>
+      `${vol}#datamover-${await guidOf(zfs, `${vol}@${snapshot}`)}`;
+    const [a, b] = [await mark('a'), await mark('b')];
+    const early = await planned('a');
+    await driver.keepBase(early);
+    // Another backup of this very snapshot was quicker.
+    await driver.keepBase(early);
+    expect(await marks()).toBe(`${a}\n`);
+    // It knows of the bookmark, which another backup takes away.
+    const knowing = await planned('a');
+    await zfs.zfs('destroy', a);
+    await driver.keepBase(knowing);
+    expect(await marks()).toBe(`${a}\n`);
+    // Eight that others have removed as the oldest.
+    const gone = Array.from({ length: 8 }, (_, i) => `${vol}#datamover-${i + 1}`);
+    await driver.keepBase({ ...early, bookmarks: [...gone, a] });
+    expect(await marks()).toBe(`${a}\n`);
+
+    await zfs.zfs('destroy', `${vol}@a`);
+    const built = await planned('b', a);
+    expect(built.from?.kind).toBe('bookmark');
+    await zfs.zfs('destroy', a);
+    await expect(driver.hold(built)).rejects.toThrow(
+      /#datamover-\d+: it is gone since the backup was planned/,
+    );
+    expect(await traces()).toBe('');
+    await zfs.zfs('bookmark', `${vol}@b`, b);
+    const onto = await planned('c', `${vol}@b`);
+    // Its bookmark is what is left of the base when it is held.
+    await zfs.zfs('destroy', `${vol}@b`);
+    const held = await driver.hold(onto);
+    expect(held.feed).toMatchObject({
+      increment: true,
+      command: { args: expect.arrayContaining([b]) },
+    });
+    await held.release();
+    expect(await traces()).toBe('');
   }, 120_000);
 
   test('a zfs send that is killed makes no backup and leaves no hold; the next attempt is whole', async () => {

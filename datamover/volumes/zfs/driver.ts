@@ -11,7 +11,8 @@ import { keepBookmark } from './bookmarks.ts';
 import { cleanUpVolume } from './clean-up.ts';
 import { LocalDevices, type ZvolDevices } from './devices.ts';
 import { holdSend } from './held-send.ts';
-import { listMoments } from './inspect.ts';
+import { listMoments, type Moment } from './inspect.ts';
+import { parseZfsName } from './name.ts';
 import { planSend, type ZfsRead } from './read-plan.ts';
 import { planReceive, receiveStreams, type ReceivePlan } from './receive.ts';
 import { identifySnapshot, type ZfsSource } from './source.ts';
@@ -34,6 +35,8 @@ export class ZfsDriver implements VolumeDriver<ZfsRead, ZvolPlan> {
   readonly streams: StreamReceiver<ReceivePlan> = { plan: planReceive, receive: receiveStreams };
   readonly #raw: boolean;
   readonly #devices: ZvolDevices;
+  /** What was seen beside a source that is to be planned: used once, for it grows old. */
+  readonly #seen = new WeakMap<SourceVolume, Moment[]>();
 
   constructor({ raw = false, devices = new LocalDevices() }: ZfsOptions = {}) {
     this.#raw = raw;
@@ -41,19 +44,29 @@ export class ZfsDriver implements VolumeDriver<ZfsRead, ZvolPlan> {
   }
 
   async identify(location: string, signal?: AbortSignal): Promise<ZfsSource> {
-    return identifySnapshot(location, this.#raw, signal);
+    const { dataset } = parseZfsName(location);
+    const [source, moments] = await Promise.allSettled([
+      identifySnapshot(location, this.#raw, signal),
+      listMoments(dataset, signal),
+    ]);
+    if (source.status === 'rejected') throw source.reason;
+    if (moments.status === 'fulfilled') this.#seen.set(source.value, moments.value);
+    return source.value;
   }
 
   async planRead(source: SourceVolume, request: ReadRequest, signal?: AbortSignal): Promise<ZfsRead> {
-    return planSend(await this.#known(source, signal), request, signal);
+    const known = isZfsSource(source) ? source : await this.identify(source.location, signal);
+    const moments = this.#seen.get(known) ?? (await listMoments(known.dataset, signal));
+    this.#seen.delete(known);
+    return planSend(known, request, moments);
   }
 
   async hold(plan: ZfsRead, signal?: AbortSignal): Promise<HeldRead> {
     return holdSend(plan, this.#devices, signal);
   }
 
-  async keepBase({ source: { dataset, location, record } }: ZfsRead): Promise<void> {
-    await keepBookmark(dataset, location, record.guid, await listMoments(dataset));
+  async keepBase({ source: { dataset, location, record }, bookmarks }: ZfsRead): Promise<void> {
+    await keepBookmark(dataset, location, record.guid, bookmarks);
   }
 
   async planTarget(location: string, need: TargetNeed, signal?: AbortSignal): Promise<ZvolPlan> {
@@ -70,11 +83,6 @@ export class ZfsDriver implements VolumeDriver<ZfsRead, ZvolPlan> {
 
   async close(): Promise<void> {
     // Nothing stays open between calls.
-  }
-
-  /** What identify gave; looked at again where it came another way. */
-  async #known(source: SourceVolume, signal?: AbortSignal): Promise<ZfsSource> {
-    return isZfsSource(source) ? source : identifySnapshot(source.location, this.#raw, signal);
   }
 }
 

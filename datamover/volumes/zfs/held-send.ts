@@ -1,8 +1,9 @@
 import { DatamoverError } from '../../errors.ts';
 import type { HeldRead, VolumeFeed } from '../driver.ts';
+import { estimateSend } from './command.ts';
 import type { ZvolDevices } from './devices.ts';
 import { holdSnapshots, releaseSnapshots } from './holds.ts';
-import { listMoments } from './inspect.ts';
+import { listMoments, readGuids } from './inspect.ts';
 import { commandFor, type SendFrom, type ZfsRead } from './read-plan.ts';
 import { readThroughClone } from './read-clone.ts';
 
@@ -10,20 +11,30 @@ import { readThroughClone } from './read-clone.ts';
 export async function holdSend(plan: ZfsRead, devices: ZvolDevices, signal?: AbortSignal): Promise<HeldRead> {
   const { source } = plan;
   const { from, tag, held } = await holdBoth(plan, signal);
+  const stop = new AbortController();
+  const feed = feedOf(plan, from, signal ? AbortSignal.any([stop.signal, signal]) : stop.signal);
   return {
-    feed: feedOf(plan, from),
+    feed,
     ...(source.format === 'image' && {
       readRanges: (ranges, until) =>
         readThroughClone({ dataset: source.dataset, snapshot: source.location }, ranges, devices, until),
     }),
-    release: () => releaseSnapshots(tag, held),
+    release: async () => {
+      stop.abort();
+      await feed.estimate;
+      await releaseSnapshots(tag, held);
+    },
   };
 }
 
-function feedOf({ source }: ZfsRead, from: SendFrom | undefined): VolumeFeed {
+type SendFeed = Extract<VolumeFeed, { kind: 'zvol-send' | 'zfs-stream' }>;
+
+function feedOf({ source }: ZfsRead, from: SendFrom | undefined, signal: AbortSignal): SendFeed {
   const command = commandFor(source, from);
-  if (source.format === 'stream') return { kind: 'zfs-stream', command };
-  return { kind: 'zvol-send', command, increment: from !== undefined };
+  // Of much that changed since a bookmark it takes as long as the send itself; what cannot be sent says so there.
+  const estimate = estimateSend(command, signal).catch(() => undefined);
+  if (source.format === 'stream') return { kind: 'zfs-stream', command, estimate };
+  return { kind: 'zvol-send', command, increment: from !== undefined, estimate };
 }
 
 async function holdBoth(
@@ -64,21 +75,22 @@ async function checkGuids(
   { source, from }: Pick<ZfsRead, 'source' | 'from'>,
   signal?: AbortSignal,
 ): Promise<void> {
-  const moments = await listMoments(source.dataset, signal);
   const expected = [
     { name: source.location, guid: source.record.guid },
     ...(from === undefined ? [] : [{ name: from.name, guid: from.guid }]),
   ];
+  const names = expected.map(({ name }) => name);
+  const guids = await readGuids(names, signal);
   for (const { name, guid } of expected) {
-    const found = moments.find((moment) => moment.name === name);
-    if (found?.guid === guid) continue;
+    const found = guids.get(name);
+    if (found === guid) continue;
     throw new DatamoverError({
       operation: 'hold ZFS snapshot',
       subject: name,
       cause:
         found === undefined
           ? 'it is gone since the backup was planned'
-          : `it is another one than when the backup was planned (guid ${found.guid} instead of ${guid})`,
+          : `it is another one than when the backup was planned (guid ${found} instead of ${guid})`,
       hint: 'run the backup again',
       retryable: true,
     });

@@ -27,28 +27,22 @@ export async function holdSnapshots(snapshots: readonly string[], signal?: Abort
 
 /** Lets snapshots go; what is not held, or not there, is no failure. */
 export async function releaseSnapshots(tag: string, snapshots: readonly string[]): Promise<void> {
-  for (const snapshot of snapshots) {
-    const release = {
-      operation: 'release ZFS snapshot',
-      subject: snapshot,
-      args: ['release', tag, snapshot],
-    };
-    await runZfs(release).catch(async (error: unknown) => {
+  const release = {
+    operation: 'release ZFS snapshot',
+    subject: snapshots.join(' and '),
+    args: ['release', tag, ...snapshots],
+  };
+  // It goes on behind one that it cannot let go.
+  await runZfs(release).catch(async (error: unknown) => {
+    for (const snapshot of snapshots) {
       const holds = await listHolds([snapshot]).catch(() => []);
       if (holds.some((hold) => hold.tag === tag)) throw error;
-    });
-  }
+    }
+  });
 }
 
-/** Lets go what processes of ours held that are no more. Gives the snapshots. */
-export async function releaseStaleHolds(dataset: string, signal?: AbortSignal): Promise<string[]> {
-  const counts = await askZfs({
-    operation: 'look for holds on ZFS volume',
-    subject: dataset,
-    args: ['list', '-Hp', '-d', '1', '-t', 'snapshot', '-o', 'name,userrefs', dataset],
-    ...(signal !== undefined && { signal }),
-  });
-  const held = counts.flatMap(([name, count]) => (name !== undefined && Number(count) > 0 ? [name] : []));
+/** Of these snapshots, which are held, lets go what processes of ours held that are no more. Gives the snapshots. */
+export async function releaseStaleHolds(held: readonly string[]): Promise<string[]> {
   const released: string[] = [];
   for (const { snapshot, tag } of await listHolds(held)) {
     const [, owner, since] = TAG.exec(tag) ?? [];

@@ -1,5 +1,6 @@
 import { DatamoverError } from '../../errors.ts';
-import { askZfs } from './command.ts';
+import { commandFailure } from '../../process/spawn.ts';
+import { askZfs, tableOf } from './command.ts';
 import { isGuid, type ZfsName } from './name.ts';
 
 /** Properties that are kept with a backup, and set again where they were set by somebody. */
@@ -75,11 +76,21 @@ export async function findDataset(
   operation: string,
   signal?: AbortSignal,
 ): Promise<Dataset | undefined> {
-  const properties = await ask(name, operation, signal).catch((error: unknown) => {
-    if (error instanceof DatamoverError && error.message.includes('dataset does not exist')) return undefined;
-    throw error;
-  });
-  if (properties === undefined) return undefined;
+  const properties = (
+    await ask([name], operation, signal).catch((error: unknown) => {
+      if (isMissing(error)) return undefined;
+      throw error;
+    })
+  )?.get(name);
+  return properties && datasetOf(name, properties, operation);
+}
+
+/** Whether `zfs` said that something it was asked about is not there. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof DatamoverError && error.message.includes('dataset does not exist');
+}
+
+function datasetOf(name: string, properties: Dataset['properties'], operation: string): Dataset {
   const type = properties.get('type')?.value;
   if (type !== 'filesystem' && type !== 'volume') {
     throw new DatamoverError({ operation, subject: name, cause: `it is a ${type ?? 'thing unknown to us'}` });
@@ -98,12 +109,50 @@ export function number(properties: Dataset['properties'], name: string): number 
   return Number.isSafeInteger(value) ? value : undefined;
 }
 
-/** The snapshot's own properties: guid, createtxg, volsize at its time, and so on. */
-export async function readSnapshot(
+/**
+ * A snapshot and what it is of; undefined where there is no such dataset. The snapshot's own properties are its guid, createtxg,
+ * volsize at its time, and so on. Each command costs more than its answer: both are asked at once.
+ */
+export async function findSnapshot(
   { dataset, snapshot }: Required<ZfsName>,
+  operation: string,
   signal?: AbortSignal,
-): Promise<Dataset['properties']> {
-  return ask(`${dataset}@${snapshot}`, 'look at ZFS snapshot', signal);
+): Promise<{ volume: Dataset; own: Dataset['properties'] } | undefined> {
+  const name = `${dataset}@${snapshot}`;
+  const found = await ask([dataset, name], operation, signal).catch((error: unknown) => {
+    if (isMissing(error)) return undefined;
+    throw error;
+  });
+  const [properties, own] = [found?.get(dataset), found?.get(name)];
+  if (properties !== undefined && own !== undefined)
+    return { volume: datasetOf(dataset, properties, operation), own };
+  // One of them is missing: asked alone, each has a message of its own.
+  const volume = await findDataset(dataset, operation, signal);
+  if (volume === undefined) return undefined;
+  const alone = await ask([name], 'look at ZFS snapshot', signal);
+  return { volume, own: alone.get(name) ?? new Map<never, never>() };
+}
+
+/** What is said of a snapshot that is not there, and of a bookmark. */
+const GONE = /dataset does not exist|no such pool or dataset/;
+
+/** The guids of those snapshots and bookmarks that are there. */
+export async function readGuids(
+  names: readonly string[],
+  signal?: AbortSignal,
+): Promise<ReadonlyMap<string, string>> {
+  const rows = await askZfs({
+    operation: 'read guids of',
+    subject: names.join(' and '),
+    args: ['get', '-Hp', '-o', 'name,value', 'guid', ...names],
+    ...(signal !== undefined && { signal }),
+  }).catch((error: unknown) => {
+    const failure = commandFailure(error);
+    if (failure === undefined || !GONE.test(failure.stderr)) throw error;
+    // It tells of the others all the same.
+    return tableOf(failure.stdout);
+  });
+  return new Map(rows.map(([name = '', guid = '']) => [name, guid]));
 }
 
 /** All snapshots and bookmarks of a dataset, the oldest first. */
@@ -123,22 +172,24 @@ export async function listMoments(dataset: string, signal?: AbortSignal): Promis
   return moments.sort((a, b) => Number(a.createtxg - b.createtxg));
 }
 
+/** The properties of each. */
 async function ask(
-  name: string,
+  names: readonly string[],
   operation: string,
   signal?: AbortSignal,
-): Promise<Map<string, PropertyValue>> {
+): Promise<Map<string, Map<string, PropertyValue>>> {
   const rows = await askZfs({
     operation,
-    subject: name,
-    args: ['get', '-Hp', '-o', 'property,value,source', ASKED.join(','), name],
+    subject: names.at(-1) ?? '',
+    args: ['get', '-Hp', '-o', 'name,property,value,source', ASKED.join(','), ...names],
     ...(signal !== undefined && { signal }),
   });
-  return new Map(
-    rows.map(([property = '', value = '', source = '']) => [
-      property,
-      // "inherited from tank/folder"
-      { value, source: source === '-' ? 'none' : (source.split(' ')[0] ?? source) },
-    ]),
-  );
+  const found = new Map<string, Map<string, PropertyValue>>();
+  for (const [name = '', property = '', value = '', source = ''] of rows) {
+    const properties = found.get(name) ?? new Map<string, PropertyValue>();
+    found.set(name, properties);
+    // "inherited from tank/folder"
+    properties.set(property, { value, source: source === '-' ? 'none' : (source.split(' ')[0] ?? source) });
+  }
+  return found;
 }

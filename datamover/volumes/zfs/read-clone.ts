@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { isGone, ownerName } from '../../process/owner.ts';
 import type { ByteRange, RangeContent } from '../driver.ts';
-import { askZfs, runZfs } from './command.ts';
+import { runZfs } from './command.ts';
 import { destroyZfs } from './destroy.ts';
 import type { ZvolDevices } from './devices.ts';
 import { parentOf } from './name.ts';
 
 /** A user property of clones that are there to be read: whose, and since when (epoch seconds). */
-const READING = 'datamover.io:reading';
+export const READING = 'datamover.io:reading';
 const MARK = 'datamover-read-';
 
 /**
@@ -21,7 +21,7 @@ export async function* readThroughClone(
   signal?: AbortSignal,
 ): AsyncGenerator<RangeContent> {
   if (ranges.length === 0) return;
-  const clone = `${parentOf(of.dataset) ?? of.dataset}/${MARK}${randomBytes(6).toString('hex')}`;
+  const clone = `${cloneFolder(of.dataset)}/${MARK}${randomBytes(6).toString('hex')}`;
   const now = Math.floor(Date.now() / 1000);
   const settings = [`${READING}=${ownerName()}:${now}`, 'readonly=on', 'volmode=dev'];
   await runZfs({
@@ -37,19 +37,27 @@ export async function* readThroughClone(
   }
 }
 
-/** Destroys clones of a volume's snapshots whose readers are no more. Gives their names. */
-export async function removeStaleClones(dataset: string, signal?: AbortSignal): Promise<string[]> {
-  const folder = parentOf(dataset) ?? dataset;
-  const rows = await askZfs({
-    operation: 'look for clones of ZFS volume',
-    subject: dataset,
-    args: ['list', '-Hp', '-d', '1', '-t', 'volume', '-o', `name,origin,${READING}`, folder],
-    ...(signal !== undefined && { signal }),
-  });
+/** A volume that may be a clone which somebody reads; `reader` is its property READING. */
+export interface PossibleClone {
+  readonly name: string;
+  readonly origin: string;
+  readonly reader: string;
+}
+
+/** Where clones of a dataset's snapshots are made. */
+export function cloneFolder(dataset: string): string {
+  return parentOf(dataset) ?? dataset;
+}
+
+/** Of the volumes beside one, destroys clones of its snapshots whose readers are no more. Gives their names. */
+export async function removeStaleClones(
+  dataset: string,
+  beside: readonly PossibleClone[],
+): Promise<string[]> {
   const removed: string[] = [];
-  for (const [name = '', origin = '', reader = ''] of rows) {
+  for (const { name, origin, reader } of beside) {
     const [owner, since] = reader.split(':');
-    const ours = name.startsWith(`${folder}/${MARK}`) && origin.startsWith(`${dataset}@`);
+    const ours = name.startsWith(`${cloneFolder(dataset)}/${MARK}`) && origin.startsWith(`${dataset}@`);
     if (!ours || owner === undefined || !isGone(owner, Number(since) * 1000)) continue;
     await destroyZfs(name);
     removed.push(name);

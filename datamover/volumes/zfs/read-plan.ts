@@ -1,8 +1,9 @@
 import { DatamoverError } from '../../errors.ts';
 import type { BaseBackup, ProducerCommand, ReadPlan, ReadRequest } from '../driver.ts';
 import { chooseBase, type BaseChoice } from './base.ts';
-import { estimateSend, sendCommand } from './command.ts';
-import { listMoments, type Moment } from './inspect.ts';
+import { ourBookmarks } from './bookmarks.ts';
+import { sendCommand } from './command.ts';
+import type { Moment } from './inspect.ts';
 import { fieldOf } from './record-facts.ts';
 import type { ZfsSource } from './source.ts';
 
@@ -10,23 +11,26 @@ export interface ZfsRead extends ReadPlan {
   readonly source: ZfsSource;
   /** What the increment is sent from: a snapshot, or a bookmark of one that is gone. */
   readonly from?: SendFrom;
+  /** Of ours on the volume, the oldest first. */
+  readonly bookmarks: readonly string[];
 }
 
 export type SendFrom = Pick<Moment, 'name' | 'kind' | 'guid'>;
 
 /**
  * The newest base that ZFS still knows, as a snapshot or a bookmark. An increment trusts birth times, which say when a block
- * was written; a full send trusts none: it follows every pointer, so it is what a distrusted volume gets.
+ * was written; a full send trusts none: it follows every pointer, so it is what a distrusted volume gets. `moments`: the dataset's,
+ * the oldest first.
  */
-export async function planSend(
+export function planSend(
   source: ZfsSource,
   { bases, mustUse, distrusted }: ReadRequest,
-  signal?: AbortSignal,
-): Promise<ZfsRead> {
+  moments: readonly Moment[],
+): ZfsRead {
   const wanted = mustUse === undefined ? bases : bases.filter(({ snapshotId }) => snapshotId === mustUse);
   const choice: BaseChoice = distrusted
     ? { base: undefined, because: 'increments of this volume were found wrong' }
-    : await choose(source, wanted, signal);
+    : choose(source, wanted, moments);
   if (mustUse !== undefined && choice.base === undefined) {
     throw new DatamoverError({
       operation: 'back up',
@@ -36,7 +40,6 @@ export async function planSend(
     });
   }
   const from = choice.base && sendFrom(choice.from);
-  const estimateBytes = await estimateSend(commandFor(source, from), signal);
   const whole = source.format === 'image' && distrusted !== true ? 'allocated-extents' : 'everything';
   return {
     source,
@@ -46,7 +49,7 @@ export async function planSend(
       mechanism: choice.base === undefined ? whole : 'zfs-send-increment',
       ...(choice.because !== undefined && { because: choice.because }),
     },
-    estimateBytes,
+    bookmarks: ourBookmarks(source.dataset, moments),
   };
 }
 
@@ -62,11 +65,7 @@ export function commandFor(
   return sendCommand(location, from?.name, flags);
 }
 
-async function choose(
-  { dataset, record }: ZfsSource,
-  bases: readonly BaseBackup[],
-  signal?: AbortSignal,
-): Promise<BaseChoice> {
+function choose({ record }: ZfsSource, bases: readonly BaseBackup[], moments: readonly Moment[]): BaseChoice {
   if (bases.length === 0) return { base: undefined, because: 'the volume has no backup yet' };
   const isRaw = record.raw === true;
   const fitting = bases.filter((base) => (fieldOf(base.record, 'raw') === true) === isRaw);
@@ -74,7 +73,6 @@ async function choose(
     const because = isRaw ? 'no backup of it is raw' : 'all backups of it are raw';
     return { base: undefined, because };
   }
-  const moments = await listMoments(dataset, signal);
   return chooseBase(fitting, moments, { guid: record.guid, createtxg: BigInt(record.createtxg) });
 }
 

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { DatamoverError, describeCause } from '../../errors.ts';
 import type { StoredStream, StreamNeed, StreamTargetPlan } from '../driver.ts';
 import { checkWishes } from '../wishes.ts';
-import { keepBookmark } from './bookmarks.ts';
+import { keepBookmark, ourBookmarks } from './bookmarks.ts';
 import { runZfs } from './command.ts';
 import { findDataset, listMoments, number, RECEIVING, text, type Dataset, type Moment } from './inspect.ts';
 import { parentOf, parseDataset } from './name.ts';
@@ -191,7 +191,8 @@ async function letGo(dataset: string, guids: readonly string[]): Promise<void> {
   const moments = await listMoments(dataset);
   const received = moments.filter(({ kind, guid }) => kind === 'snapshot' && guids.includes(guid));
   const newest = received.at(-1);
-  if (newest !== undefined) await keepBookmark(dataset, newest.name, newest.guid, moments);
+  if (newest !== undefined)
+    await keepBookmark(dataset, newest.name, newest.guid, ourBookmarks(dataset, moments));
   for (const { name } of received)
     await runZfs({ operation: 'remove ZFS snapshot', subject: name, args: ['destroy', name] });
 }

@@ -1,6 +1,6 @@
 import { DatamoverError } from '../../errors.ts';
 import type { SourceVolume } from '../driver.ts';
-import { findDataset, number, readSnapshot, text } from './inspect.ts';
+import { findSnapshot, number, text } from './inspect.ts';
 import { parseZfsName } from './name.ts';
 import { recordOf, type ZfsRecord } from './record-facts.ts';
 
@@ -31,8 +31,8 @@ export async function identifySnapshot(
       kind: 'usage',
     });
   }
-  const volume = await findDataset(dataset, OPERATION, signal);
-  if (volume === undefined) {
+  const found = await findSnapshot({ dataset, snapshot }, OPERATION, signal);
+  if (found === undefined) {
     throw new DatamoverError({
       operation: OPERATION,
       subject: location,
@@ -40,7 +40,7 @@ export async function identifySnapshot(
       hint: 'zfs list shows what there is',
     });
   }
-  const own = await readSnapshot({ dataset, snapshot }, signal);
+  const { volume, own } = found;
   const encrypted = (text(volume.properties, 'encryption') ?? 'off') !== 'off';
   const isRaw = raw && encrypted;
   if (encrypted && !raw && text(volume.properties, 'keystatus') !== 'available') {

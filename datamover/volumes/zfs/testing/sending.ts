@@ -1,3 +1,6 @@
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { start } from '../../../process/spawn.ts';
 import type { OpenZfs } from '../../../../e2e/servers/openzfs.ts';
@@ -6,6 +9,23 @@ import type { StoredStream } from '../../driver.ts';
 /** Lets code under test call `zfs`, as it does on a machine that has it: the proxies are on this process's PATH from here on. */
 export function useZfs(zfs: OpenZfs): void {
   Object.assign(process.env, zfs.environment);
+}
+
+/** Runs a job of code under test; gives the commands of `zfs` that it needs, in the order of the alphabet: several run at once. */
+export async function zfsCommandsOf(zfs: OpenZfs, job: () => Promise<unknown>): Promise<string[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'datamover-zfs-'));
+  try {
+    const log = join(folder, 'log');
+    const script = `#!/bin/sh\necho "$1" >> ${log}\nPATH='${zfs.environment.PATH}' exec zfs "$@"\n`;
+    await writeFile(join(folder, 'zfs'), script);
+    await chmod(join(folder, 'zfs'), 0o755);
+    process.env['PATH'] = `${folder}:${zfs.environment.PATH}`;
+    await job();
+    return (await readFile(log, 'utf8')).trim().split('\n').sort();
+  } finally {
+    process.env['PATH'] = zfs.environment.PATH;
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 /** What `zfs send` prints. */
