@@ -75,8 +75,8 @@ export interface Save {
 
 /** More workers than cores gain nothing; each holds a pack of about 17 MiB. */
 const MAX_WORKERS = 4;
-/** More uploads at once gain little, and each holds a pack in memory; a stream has its slabs besides, and larger packs. */
-const MAX_UPLOADS = { cells: 4, grid: 4, fed: 4, content: 2, watched: 2 } as const;
+/** More uploads at once gain little, and each holds a pack in memory: the more slabs there are, and the larger packs may be, the fewer. */
+const MAX_UPLOADS = { cells: 4, grid: 4, fed: 3, content: 2, watched: 2 } as const;
 /** Cells a worker should have at least: a thread and its own last pack are not worth it for less. */
 const CELLS_PER_WORKER = 32;
 /** What a worker has to know of the blobs of each input. */
