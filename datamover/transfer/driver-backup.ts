@@ -1,7 +1,8 @@
 import { describeCause } from '../errors.ts';
 import type { BackupSession } from '../repository/backup-session.ts';
+import { BlobProof } from '../repository/blob-proof.ts';
 import type { Repository } from '../repository/repository.ts';
-import type { Id } from '../repository/types.ts';
+import type { Id, MasterKey } from '../repository/types.ts';
 import type { ChangeKnowledge, HeldRead, ReadPlan, VolumeDriver } from '../volumes/driver.ts';
 import type { BackupPlan } from './backup-plan.ts';
 import type { VolumeRecord } from './layout.ts';
@@ -56,7 +57,7 @@ export class HeldSource {
     const { held, content } = await readAll();
     const { base, changes, source } = this.#read;
     if (base === undefined) return content;
-    const sample = await this.#compare(plan, content, held, options.signal);
+    const sample = await this.#compare(plan, repository.key, content, held, options.signal);
     if (sample?.differsAt === undefined) {
       this.#found = {
         changedBytes: content.record.bytes - content.keptBytes,
@@ -124,6 +125,7 @@ export class HeldSource {
   /** Undefined where nothing can be compared. That nothing could be read is a warning: the list of changes may well be right. */
   async #compare(
     { sample }: BackupPlan,
+    key: MasterKey,
     { kept }: SavedContent,
     { readRanges }: HeldRead,
     signal?: AbortSignal,
@@ -132,7 +134,7 @@ export class HeldSource {
     const chosen = drawSample(kept.cells, sample);
     if (chosen.length === 0) return undefined;
     try {
-      return await compareSample(readRanges, kept, chosen, signal);
+      return await compareSample(readRanges, kept, chosen, new BlobProof(key), signal);
     } catch (error) {
       signal?.throwIfAborted();
       this.#warnings.push(`no unchanged part could be compared with the source: ${describeCause(error)}`);

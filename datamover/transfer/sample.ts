@@ -1,10 +1,11 @@
 import { hash, randomUUID } from 'node:crypto';
 import type { BitSet } from '../repository/bit-set.ts';
-import { fromBytes } from '../repository/id.ts';
+import type { BlobProof } from '../repository/blob-proof.ts';
 import { CELL_BYTES } from '../repository/saver/saver.ts';
 import type { HeldRead } from '../volumes/driver.ts';
 import type { SampleRequest } from './backup-plan.ts';
 import type { ContentList } from './content-list.ts';
+import type { FingerprintList } from './fingerprints.ts';
 
 /** The cells of a new image that nobody read: they are its base's, because the storage says that they did not change. */
 export interface KeptCells {
@@ -12,6 +13,7 @@ export interface KeptCells {
   readonly cells: BitSet;
   /** The new image's. */
   readonly content: ContentList;
+  readonly fingerprints: FingerprintList;
   readonly imageBytes: number;
 }
 
@@ -54,11 +56,12 @@ export function drawSample(
   return chosen;
 }
 
-/** Reads the chosen cells from the held snapshot and compares each with the SHA-256 that the new image names. */
+/** Reads the chosen cells from the held snapshot and compares each with what the new image names in its place. */
 export async function compareSample(
   readRanges: NonNullable<HeldRead['readRanges']>,
-  { content, imageBytes }: KeptCells,
+  { content, fingerprints, imageBytes }: KeptCells,
   chosen: readonly number[],
+  proof: BlobProof,
   signal?: AbortSignal,
 ): Promise<SampleReport> {
   const ranges = chosen.map((cell) => ({
@@ -70,7 +73,7 @@ export async function compareSample(
     const cell = chosen[cells++];
     if (cell === undefined || offset !== cell * CELL_BYTES)
       throw new Error(`byte ${offset} was not asked for`);
-    if (hash('sha256', bytes, 'hex') !== fromBytes(content.at(cell))) return { cells, differsAt: offset };
+    if (!proof.fits(bytes, content.at(cell), fingerprints.at(cell))) return { cells, differsAt: offset };
   }
   if (cells !== chosen.length) throw new Error(`${cells} of ${chosen.length} ranges were read`);
   return { cells };

@@ -277,7 +277,7 @@ async function fedContent(
     counters: { ...counters, duplicate: counters.duplicate + keptBytes },
     holeBytes: freedBytes,
     keptBytes,
-    kept: { cells: kept, content, imageBytes: record.bytes },
+    kept: { cells: kept, content, fingerprints, imageBytes: record.bytes },
   };
 }
 

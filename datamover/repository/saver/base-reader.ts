@@ -1,6 +1,5 @@
 import { BlobDecoder } from '../blob-decoder.ts';
-import { Fingerprinter } from '../crypto/fingerprint.ts';
-import { Sha256 } from '../crypto/sha256.ts';
+import { BlobProof } from '../blob-proof.ts';
 import type { MasterKey } from '../types.ts';
 import { CELL_BYTES } from './arena.ts';
 import type { BaseCell } from './base-cells.ts';
@@ -19,12 +18,12 @@ export class SpoiledBase extends Error {
 /** Decodes and proves cells of the base, in the thread that completes cells from them. */
 export class BaseReader {
   readonly #decoder: BlobDecoder;
-  readonly #fingerprinter: Fingerprinter;
+  readonly #proof: BlobProof;
   readonly #plain = Buffer.allocUnsafeSlow(CELL_BYTES);
 
   constructor(key: MasterKey) {
     this.#decoder = new BlobDecoder(key);
-    this.#fingerprinter = new Fingerprinter(key);
+    this.#proof = new BlobProof(key);
   }
 
   /** The cell's bytes, good until the next time. `room` is where it lies, and is spoiled. Throws SpoiledBase. */
@@ -35,19 +34,11 @@ export class BaseReader {
       const plain = this.#decoder.decode(sealed, base.uncompressedLength, this.#plain, 'its blob');
       if (plain.length !== base.length)
         throw new Error(`a blob has ${plain.length} bytes instead of ${base.length}`);
-      if (!this.#isProved(plain, base))
+      if (!this.#proof.fits(plain, base.id, base.fingerprint))
         throw new Error('the content does not have the SHA-256 that names it');
       return plain;
     } catch (error) {
       throw new SpoiledBase(cell, error);
     }
-  }
-
-  /** By the fingerprint, which is keyed and ten times as fast; where there is none, or another, by the name. */
-  #isProved(plain: Buffer, { id, fingerprint }: Extract<BaseCell, { form: 'sealed' }>): boolean {
-    if (this.#fingerprinter.of(plain).compare(fingerprint) === 0) return true;
-    const hash = new Sha256();
-    hash.update(plain);
-    return hash.digest().compare(id) === 0;
   }
 }

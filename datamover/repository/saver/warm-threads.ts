@@ -8,7 +8,8 @@ const warm = new Map<string, Worker[]>();
 
 /** Starts a thread for whoever asks for this script next. It keeps no process alive, and one that fails meanwhile is forgotten. */
 export function warmThread(script: URL): void {
-  const thread = newThread(script);
+  const thread = tryThread(script);
+  if (thread === undefined) return;
   thread.unref();
   const threads = warm.get(script.href) ?? [];
   warm.set(script.href, [...threads, thread]);
@@ -28,6 +29,15 @@ export function takeThread(script: URL): Worker {
   thread.removeAllListeners();
   thread.ref();
   return thread;
+}
+
+/** Where none can be had, whoever needs one will hear why. */
+function tryThread(script: URL): Worker | undefined {
+  try {
+    return newThread(script);
+  } catch {
+    return undefined;
+  }
 }
 
 function newThread(script: URL): Worker {
