@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { isGone, ownerName } from './owner.ts';
 import { start } from './spawn.ts';
@@ -17,6 +20,23 @@ test('a process that ended is gone, and so is one whose number another process h
   expect(isGone(its(sleeping.pid, '1'), Date.now())).toBe(true);
   await sleeping.stop();
   expect(isGone(its(sleeping.pid, started ?? ''), Date.now())).toBe(true);
+});
+
+test('a process that ended and that nobody has asked how is gone too', async () => {
+  // A shell that becomes a sleep asks nobody how its child ended.
+  const args = ['-c', 'sleep 0 & echo $!; exec sleep 60'];
+  const parent = await start({ file: 'sh', args });
+  const [said] = (await once(parent.stdout, 'data')) as [Buffer];
+  const pid = Number(said.toString());
+  const stat = (): string => readFileSync(`/proc/${pid}/stat`, 'utf8');
+  while (!stat().includes(') Z ')) await delay(10);
+  const [boot, namespace] = ownerName().split('-');
+  const ticks =
+    stat()
+      .slice(stat().lastIndexOf(')') + 2)
+      .split(' ')[19] ?? '';
+  expect(isGone(`${boot}-${namespace}-${pid}-${ticks}`, Date.now())).toBe(true);
+  await parent.stop();
 });
 
 test('whoever held it before the machine was booted is gone', () => {

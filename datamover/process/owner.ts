@@ -31,12 +31,16 @@ function pidNamespace(): string {
   return /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
 }
 
-/** Clock ticks from the boot to the process's start (proc_pid_stat(5), field 22); undefined where there is none. */
+/**
+ * Clock ticks from the boot to the process's start (proc_pid_stat(5), field 22); undefined where there is none, or one that has
+ * ended and that nobody has asked how: the first process of a container may never ask.
+ */
 function startTime(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // The second field is the program's name in brackets, which may hold anything.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
   } catch {
     return undefined;
   }

@@ -21,6 +21,8 @@ export interface Command {
   readonly input?: string | Uint8Array | Readable;
   /** A descriptor of ours that the program writes its stdout to, without a copy by us; `Running.stdout` is empty then. */
   readonly stdoutTo?: number;
+  /** More descriptors of ours, which the program has as its 3, 4 and so on. */
+  readonly descriptors?: readonly number[];
   /** Ends the program: SIGTERM, and SIGKILL when it does not follow. */
   readonly signal?: AbortSignal;
   readonly onStart?: (pid: number) => void;
@@ -103,7 +105,7 @@ export async function start(command: Command): Promise<Running> {
   const child: Child = spawn(command.file, [...command.args], {
     env: { ...inherited(command), ...command.env },
     cwd: command.cwd,
-    stdio: ['pipe', command.stdoutTo ?? 'pipe', 'pipe'],
+    stdio: ['pipe', command.stdoutTo ?? 'pipe', 'pipe', ...(command.descriptors ?? [])],
   }) as Child;
   const stdout = child.stdout ?? Readable.from([]).on('error', () => undefined);
   // Attached before the first wait, so that nothing the program does at once is missed.

@@ -1,3 +1,4 @@
+import { DatamoverError } from '../errors.ts';
 import type { BackupSession } from '../repository/backup-session.ts';
 import type { Repository } from '../repository/repository.ts';
 import {
@@ -9,7 +10,7 @@ import {
   type StreamInput,
 } from '../repository/saver/saver.ts';
 import { folderNode, type TreeNode } from '../repository/tree.ts';
-import type { ReadPlan, VolumeFeed } from '../volumes/driver.ts';
+import type { FeedPipe, ReadPlan, VolumeFeed } from '../volumes/driver.ts';
 import { openImage } from '../volumes/file/source.ts';
 import type { BackupPlan, PipedSource } from './backup-plan.ts';
 import { cellsToRead } from './cells.ts';
@@ -105,7 +106,9 @@ async function saveFed(
     }
     case 'rbd-diff': {
       const base = id === undefined ? undefined : await readBaseImage(repository, id);
-      return saveDiffStream(repository, session, plan, program(feed), base, options, started, known);
+      return readingPipe(feed.pipe, (input) =>
+        saveDiffStream(repository, session, plan, input, base, options, started, known),
+      );
     }
     case 'zfs-stream': {
       const chain = id === undefined ? undefined : await readChainBase(repository, id);
@@ -127,6 +130,20 @@ function knownOf({ base, source, estimateBytes }: ReadPlan, feed: VolumeFeed): K
 
 function program({ command }: Extract<VolumeFeed, { command: unknown }>): StreamInput {
   return { kind: 'command', ...command };
+}
+
+/** What the producer says went wrong tells more than the stream that ends early for it. */
+async function readingPipe<T>(pipe: FeedPipe, save: (input: StreamInput) => Promise<T>): Promise<T> {
+  let saved: T;
+  try {
+    saved = await save({ kind: 'fd', fd: pipe.fd });
+  } catch (error) {
+    await pipe.finish();
+    throw error;
+  }
+  if ((await pipe.finish()) === 'ended') return saved;
+  const cause = 'its producer does not say that it was whole';
+  throw new DatamoverError({ operation: 'read the stream of changes', cause, hint: 'back up again' });
 }
 
 async function saveImageFile(

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { DatamoverError } from '../errors.ts';
 import { start } from '../process/spawn.ts';
 import type { BaseBackup, HeldRead, ReadPlan, ReadRequest, VolumeDriver } from './driver.ts';
@@ -9,6 +9,7 @@ import type { DriverSite, SiteVolume } from './driver.suite.ts';
 import { openDriver } from './open-driver.ts';
 import { readFeed, type KeptBackup, type ReadVolume } from './testing/feed.ts';
 import { printable, sorted } from './testing/printable.ts';
+import { childrenOf } from './testing/processes.ts';
 
 const MIB = 1 << 20;
 const PATIENCE = 300_000;
@@ -17,8 +18,16 @@ const HOLDER = fileURLToPath(new URL('./testing/holder.js', import.meta.url));
 
 /** The half of the suite that is about reading. */
 export function readTests(opened: () => DriverSite): void {
-  const driverOf = (location: string): VolumeDriver =>
-    openDriver(`${opened().scheme}:${location}`, opened().options).driver;
+  const drivers: VolumeDriver[] = [];
+  afterAll(async () => {
+    await Promise.all(drivers.map((driver) => driver.close()));
+  });
+
+  const driverOf = (location: string): VolumeDriver => {
+    const { driver } = openDriver(`${opened().scheme}:${location}`, opened().options);
+    drivers.push(driver);
+    return driver;
+  };
 
   const filled = async (mebibytes = 24): Promise<{ volume: SiteVolume; driver: VolumeDriver }> => {
     const volume = await opened().makeVolume(mebibytes * MIB);
@@ -233,7 +242,8 @@ export function readTests(opened: () => DriverSite): void {
         const during = sorted(await opened().list());
         expect(await driver.cleanUp(volume.location)).toEqual([]);
         expect(sorted(await opened().list())).toEqual(during);
-        process.kill(holder.pid, 'SIGKILL');
+        // All at once, as a machine that stops does: what it started might let go for it.
+        for (const pid of [...(await childrenOf(holder.pid)), holder.pid]) process.kill(pid, 'SIGKILL');
         await holder.finished.catch(() => undefined);
         const lines = await driver.cleanUp(volume.location);
         expect(lines.length > 0).toBe(during.length !== before.length);

@@ -92,8 +92,9 @@ export interface ReadPlan {
 export interface ChangeKnowledge {
   readonly mechanism:
     | 'zfs-send-increment'
+    /** librbd's diff between two snaps of one image, as `rbd export-diff` gives it. */
     | 'rbd-export-diff'
-    /** librbd's diff between two snapshots by their ids. */
+    /** librbd's diff by the ids of snaps: of images that have a parent in common. */
     | 'rbd-diff-by-snap-id'
     /** Object maps: whole objects. */
     | 'rbd-object-map'
@@ -137,7 +138,7 @@ export type VolumeFeed =
       readonly command: ProducerCommand;
       readonly increment: boolean;
     } & LateEstimate)
-  | { readonly kind: 'rbd-diff'; readonly command: ProducerCommand; readonly increment: boolean }
+  | { readonly kind: 'rbd-diff'; readonly pipe: FeedPipe; readonly increment: boolean }
   /** A send stream that is kept as it is. */
   | ({ readonly kind: 'zfs-stream'; readonly command: ProducerCommand } & LateEstimate);
 
@@ -145,6 +146,16 @@ export type VolumeFeed =
 interface LateEstimate {
   /** Known some time while the bytes are read; undefined where the storage does not say. Never rejects. */
   readonly estimate?: Promise<number | undefined>;
+}
+
+/** The end of a pipe that a process of the driver's writes to. What was read counts only after `finish`. */
+export interface FeedPipe {
+  readonly fd: number;
+  /**
+   * Nobody reads any more: closes the pipe, and gives what the producer says of it, `cut off` if it had more to say. Throws what
+   * went wrong at its side, which tells more than a stream that ends early.
+   */
+  finish(): Promise<'ended' | 'cut off'>;
 }
 
 export interface ProducerCommand {

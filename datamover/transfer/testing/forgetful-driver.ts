@@ -1,4 +1,4 @@
-import { copyFile, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type {
   HeldRead,
@@ -59,10 +59,14 @@ export class ForgetfulDriver implements VolumeDriver {
     const before = fromSnap === undefined ? undefined : await readFile(this.#file(fromSnap));
     const path = this.#file(`${fromSnap ?? ''}..${location}.diff`);
     await writeFile(path, this.#diff(content, location, before, fromSnap));
-    const command = { file: 'cat', args: [path] };
+    const file = await open(path);
+    const finish = async (): Promise<'ended'> => {
+      await file.close();
+      return 'ended';
+    };
     const readRanges = (ranges: readonly { offset: number; length: number }[]) => this.#read(content, ranges);
     return {
-      feed: { kind: 'rbd-diff', command, increment: before !== undefined },
+      feed: { kind: 'rbd-diff', pipe: { fd: file.fd, finish }, increment: before !== undefined },
       ...(this.reading !== 'never' && { readRanges }),
       release: async () => {
         this.holds--;

@@ -1,25 +1,26 @@
 import { describeCause } from '../../errors.ts';
 import type { BaseBackup, ChangeKnowledge } from '../driver.ts';
-import { isRbdErrno, type RbdConnection } from './command.ts';
-import type { ExportJob, PinnedSnap } from './export-job.ts';
-import { identify, listSnaps, type RbdSnap } from './image.ts';
-import { formatImageName, withoutSnap } from './image-name.ts';
-import { parentOf, type CloneParent } from './parent.ts';
+import { isRbdErrno } from './command.ts';
+import type { CloneParent, ImageLook, RbdSnap } from './image.ts';
+import { checkImageName, formatImageName, withoutSnap } from './image-name.ts';
+import type { PinnedSnap, ReadJob } from './read-job.ts';
 import { recordedSnap, type Moment, type RecordedSnap } from './record.ts';
+import type { Session } from './session.ts';
 import { lookAtShared } from './shared-image.ts';
-import type { SharedJob } from './shared-job.ts';
 
 /** How the changes since a base are read, and by what they are known. */
-export type BaseReading = { readonly mechanism: ChangeKnowledge['mechanism'] } & (
-  | { readonly kind: 'export'; readonly reading: ExportJob['reading'] }
-  | { readonly kind: 'shared'; readonly job: SharedJob }
-);
+export interface BaseReading {
+  readonly mechanism: ChangeKnowledge['mechanism'];
+  readonly reading: ReadJob['reading'];
+}
 
 export interface ReadSnap {
   readonly pinned: PinnedSnap;
   readonly bytes: number;
   /** Of a clone: what it shows. */
   readonly parent?: CloneParent;
+  /** The image itself, as it is now. */
+  readonly look: ImageLook;
 }
 
 /** A moment of an image by which two snaps are compared: the snap's own, or the one that its image is a clone of. */
@@ -31,7 +32,7 @@ const ENOENT = 2;
 
 /** How to read on from the backup, or the reason why Ceph cannot tell what changed since. */
 export async function findReading(
-  connection: RbdConnection,
+  session: Session,
   source: ReadSnap,
   base: BaseBackup,
   signal?: AbortSignal,
@@ -40,24 +41,37 @@ export async function findReading(
   const recorded = recordedSnap(base);
   if (recorded === undefined) return `${backup} does not know of which snap of which image it is`;
   const { imageId, snapId, name } = recorded;
-  const { pinned, bytes } = source;
-  if (imageId !== pinned.imageId) return findShared(connection, source, base, recorded, signal);
-  if (snapId === pinned.snapId)
-    return { kind: 'export', reading: { kind: 'unchanged', bytes }, mechanism: 'rbd-export-diff' };
+  const { pinned, look } = source;
+  const { image, snaps, diffById } = look;
+  if (imageId !== pinned.imageId) return findShared(session, source, base, recorded, signal);
+  if (snapId === pinned.snapId) return { reading: { kind: 'unchanged' }, mechanism: 'rbd-export-diff' };
   if (snapId > pinned.snapId) return `${backup} is of a later snap`;
-  const snaps = await listSnaps(connection, pinned.name, signal);
   const from = snaps.find(({ id }) => id === snapId);
   if (from === undefined) return `the snap ${name.snap} (id ${snapId}) of ${backup} is gone`;
   if (from.bytes !== base.bytes) return otherSize(backup, base, from);
   // No command can name a snap in the trash.
-  if (from.kind !== 'user') return findShared(connection, source, base, recorded, signal);
+  if (from.kind !== 'user') return findShared(session, source, base, recorded, signal);
   const older = { name: { ...pinned.name, snap: from.name }, imageId, snapId };
-  return { kind: 'export', reading: { kind: 'changes', base: older }, mechanism: 'rbd-export-diff' };
+  const shared = {
+    name: withoutSnap(pinned.name),
+    imageId,
+    objectBytes: image.objectBytes,
+    clone: image.parent !== undefined,
+  };
+  return {
+    mechanism: 'rbd-export-diff',
+    reading: {
+      kind: 'changes',
+      by: diffById ? 'snap-id' : 'snap-name',
+      ...{ base: older, image: shared, from: snapId, to: pinned.snapId },
+      ...{ held: [older], clones: [], overlap: source.bytes },
+    },
+  };
 }
 
 /** By an image that both show. CSI snapshots are clones of snaps of the volume's image, which are in the trash. */
 async function findShared(
-  connection: RbdConnection,
+  session: Session,
   { pinned, bytes, parent }: ReadSnap,
   base: BaseBackup,
   recorded: RecordedSnap,
@@ -76,13 +90,13 @@ async function findShared(
   let overlap = (to.clone ? parent?.overlap : undefined) ?? bytes;
   const older: PinnedSnap = { name: recorded.name, imageId: recorded.imageId, snapId: recorded.snapId };
   if (from.clone) {
-    const clone = await lookAtBaseClone(connection, older, from, base, signal);
+    const clone = await lookAtBaseClone(session, older, from, base, signal);
     if (typeof clone === 'string') return clone;
     clones.push(older);
     overlap = Math.min(overlap, clone.overlap);
   }
   const image = to.clone && parent !== undefined ? placeOf(parent) : withoutSnap(pinned.name);
-  const shared = await lookAtShared(connection, image, { ...pair.to, from: from.snapId }, signal).catch(
+  const shared = await lookAtShared(session, image, { ...pair.to, from: from.snapId }, signal).catch(
     (error: unknown) => {
       signal?.throwIfAborted();
       return describeCause(error);
@@ -90,18 +104,12 @@ async function findShared(
   );
   if (typeof shared === 'string') return `${shared} (${backup})`;
   return {
-    kind: 'shared',
-    mechanism: shared.mechanism === 'snap-id' ? 'rbd-diff-by-snap-id' : 'rbd-object-map',
-    job: {
+    mechanism: shared.by === 'snap-id' ? 'rbd-diff-by-snap-id' : 'rbd-object-map',
+    reading: {
+      kind: 'changes',
       ...shared,
-      connection,
-      source: pinned,
-      bytes,
-      base: older,
-      from: from.snapId,
-      to: to.snapId,
-      clones,
-      overlap,
+      ...{ base: older, from: from.snapId, to: to.snapId, clones, overlap },
+      held: clones.filter(({ snapId }) => snapId !== pinned.snapId),
     },
   };
 }
@@ -124,7 +132,7 @@ function sidesOf(own: Moment, parent: Moment | undefined): Side[] {
 
 /** The clone that the base was read from: what it has of its own must still be there to be known. */
 async function lookAtBaseClone(
-  connection: RbdConnection,
+  session: Session,
   older: PinnedSnap,
   shown: Moment,
   base: BaseBackup,
@@ -133,13 +141,13 @@ async function lookAtBaseClone(
   const backup = `backup ${base.snapshotId.slice(0, 8)}`;
   const name = formatImageName(older.name);
   try {
-    const image = await identify(connection, older.name, signal);
-    const snaps = await listSnaps(connection, older.name, signal);
+    const asking = { operation: 'look at rbd image', subject: name, signal };
+    const { image, snaps } = await session.ask('look', checkImageName(older.name), asking);
     const snap = snaps.find(({ id, kind }) => id === older.snapId && kind === 'user');
     if (image.id !== older.imageId || snap?.name !== older.name.snap)
       return `${name} of ${backup} was deleted and made anew`;
     if (snap.bytes !== base.bytes) return otherSize(backup, base, snap);
-    const parent = await parentOf(connection, image, signal);
+    const { parent } = image;
     if (parent?.imageId !== shown.imageId || parent.snapId !== shown.snapId)
       return `${name} of ${backup} was flattened: it has nothing in common with its volume any more`;
     return parent;

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { DatamoverError } from '../../errors.ts';
 import { commandFailure, run, start, type Command, type Running } from '../../process/spawn.ts';
 import { formatImageName, type ImageName } from './image-name.ts';
+import { LibrbdError } from './librbd-error.ts';
 
 /**
  * How the cluster is reached. Without any of it `rbd` looks where Ceph's tools look: /etc/ceph/ceph.conf, CEPH_CONF, the keyring
@@ -120,13 +121,15 @@ function explain(error: unknown, request: RbdRequest): unknown {
   return new DatamoverError({ ...subject(request), cause: failure, hint });
 }
 
-/** Whether `rbd` ended with one of these errnos (EPERM is 1). */
+/** Whether `rbd` ended with one of these errnos (EPERM is 1), or librbd gave it. */
 export function isRbdErrno(error: unknown, ...errnos: readonly number[]): boolean {
-  const status = commandFailure(error)?.status;
-  return status !== undefined && errnos.includes(status);
+  const cause: unknown = error instanceof DatamoverError ? error.cause : error;
+  const errno = cause instanceof LibrbdError ? cause.errno : commandFailure(error)?.status;
+  return errno !== undefined && errnos.includes(errno);
 }
 
-function hintFor(status: number | undefined, said: string): string | undefined {
+/** What the reader can do about an errno. `said`: by a program that tells it as its exit status. */
+export function hintFor(status: number | undefined, said = ''): string | undefined {
   // Without a connection every command ends with status 1 or 2, whatever was asked.
   if (said.includes("couldn't connect to the cluster"))
     return 'check the monitors in ceph.conf, the cephx user and its keyring file';

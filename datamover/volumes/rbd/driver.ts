@@ -9,16 +9,14 @@ import type {
   VolumeDriver,
   VolumeTarget,
 } from '../driver.ts';
-import { findReading, type BaseReading, type ReadSnap } from './base.ts';
-import { isRbdErrno, type RbdConnection } from './command.ts';
-import { exportCommand, type ExportJob, type PinnedSnap } from './export-job.ts';
-import { holdSnaps, releaseStaleHolds } from './hold.ts';
-import { identify, listSnaps, type RbdSnap } from './image.ts';
+import { findReading, type BaseReading } from './base.ts';
+import type { RbdConnection } from './command.ts';
+import { HeldImage } from './held-image.ts';
+import type { ImageLook, RbdSnap } from './image.ts';
 import { formatImageName, parseImageName, withoutSnap, type ImageName } from './image-name.ts';
-import { parentOf } from './parent.ts';
-import { readSnapRanges } from './ranges.ts';
+import type { PinnedSnap, ReadJob } from './read-job.ts';
 import { recordOf, type RbdRecord } from './record.ts';
-import { sharedCommand, type SharedJob } from './shared-job.ts';
+import { Session } from './session.ts';
 import { planImageTarget, type RbdTargetPlan } from './target-plan.ts';
 import { RbdTarget, removePartialImages } from './target.ts';
 
@@ -26,18 +24,17 @@ interface RbdSource extends SourceVolume {
   readonly record: Readonly<Record<string, unknown>> & RbdRecord;
 }
 
-type RbdRead = ReadPlan & { readonly source: RbdSource } & (
-    | { readonly kind: 'export'; readonly job: ExportJob }
-    | { readonly kind: 'shared'; readonly job: SharedJob }
-  );
+type RbdRead = ReadPlan & { readonly source: RbdSource; readonly job: ReadJob };
 
 const OPERATION = 'back up rbd image';
-const ENOENT = 2;
 
 /** Images of a Ceph cluster, through librbd and its tools alone: no kernel driver, no privileges. */
 export class RbdDriver implements VolumeDriver<RbdRead, RbdTargetPlan> {
   readonly name = 'rbd';
   readonly #connection: RbdConnection;
+  /** For what is asked before anything is held: each hold takes it over, and the next question begins another one. */
+  #asked: Session | undefined;
+  readonly #sessions = new Set<Session>();
 
   constructor(connection: RbdConnection) {
     this.#connection = connection;
@@ -46,11 +43,8 @@ export class RbdDriver implements VolumeDriver<RbdRead, RbdTargetPlan> {
   async identify(location: string, signal?: AbortSignal): Promise<RbdSource> {
     const name = withSnap(parseImageName(location));
     // Of the snap: an image that was flattened may have snaps that were not.
-    const facts = await identify(this.#connection, name, signal);
-    const snaps = await listSnaps(this.#connection, name, signal);
-    const found = findSnap(snaps, name);
-    const parent = await parentOf(this.#connection, facts, signal);
-    const record = recordOf(name, facts, found.id, parent);
+    const { image, found } = await this.#lookAtSnap(name, signal);
+    const record = recordOf(name, image, found.id, image.parent);
     return {
       driver: 'rbd',
       location: formatImageName(name),
@@ -62,41 +56,37 @@ export class RbdDriver implements VolumeDriver<RbdRead, RbdTargetPlan> {
 
   async planRead(source: RbdSource, request: ReadRequest, signal?: AbortSignal): Promise<RbdRead> {
     const pinned = pin(source);
-    const whole = (reading: ExportJob['reading'], changes: ReadPlan['changes']): RbdRead => {
-      const job = { connection: this.#connection, source: pinned, reading };
-      return { source, changes, kind: 'export', job };
+    const { bytes } = source;
+    const whole = (kind: 'allocated' | 'everything', changes: ReadPlan['changes']): RbdRead => {
+      const job = { source: pinned, bytes, reading: { kind } };
+      return { source, changes, job };
     };
     if (request.distrusted === true) {
       const because = 'what Ceph says of the image was found wrong';
-      return whole({ kind: 'everything', bytes: source.bytes }, { mechanism: 'everything', because });
+      return whole('everything', { mechanism: 'everything', because });
     }
-    const snap = await this.#look(source, pinned, signal);
     let because: string | undefined;
-    for (const base of request.bases) {
-      const reading = await findReading(this.#connection, snap, base, signal);
-      if (typeof reading !== 'string') return this.#increment(source, pinned, base, reading, because);
-      because ??= reading;
+    if (request.bases.length > 0) {
+      // What a clone shows may have changed since it was identified: it may have been flattened.
+      const asking = { operation: 'look at rbd image', subject: source.location, signal };
+      const look = await this.#session.ask('look', pinned.name, asking);
+      const { parent } = look.image;
+      const snap = { pinned, bytes, look, ...(parent !== undefined && { parent }) };
+      for (const base of request.bases) {
+        const reading = await findReading(this.#session, snap, base, signal);
+        if (typeof reading !== 'string') return increment(source, pinned, base, reading, because);
+        because ??= reading;
+      }
     }
     because ??= 'the volume has no backup yet';
     if (request.mustUse !== undefined) throw unusable(source, request.mustUse, because);
-    return whole({ kind: 'allocated' }, { mechanism: 'allocated-extents', because });
+    return whole('allocated', { mechanism: 'allocated-extents', because });
   }
 
   async hold(plan: RbdRead, signal?: AbortSignal): Promise<HeldRead> {
-    const { source, base } = plan;
-    const { connection, source: pinned } = plan.job;
-    const others =
-      plan.kind === 'shared'
-        ? plan.job.clones.filter(({ snapId }) => snapId !== pinned.snapId)
-        : basesOf(plan.job);
-    const release = await holdSnaps(connection, [pinned, ...others], signal);
-    const command = plan.kind === 'shared' ? sharedCommand(plan.job) : exportCommand(plan.job);
-    return {
-      feed: { kind: 'rbd-diff', command, increment: base !== undefined },
-      readRanges: (ranges, stop) =>
-        readSnapRanges({ connection, source: pinned }, source.bytes, ranges, stop),
-      release,
-    };
+    const session = this.#session;
+    this.#asked = undefined;
+    return HeldImage.hold(this.#connection, session, plan.job, signal);
   }
 
   async keepBase(): Promise<void> {
@@ -113,12 +103,12 @@ export class RbdDriver implements VolumeDriver<RbdRead, RbdTargetPlan> {
 
   async cleanUp(location: string, signal?: AbortSignal): Promise<string[]> {
     const image = withoutSnap(parseImageName(location));
-    const released = await releaseStaleHolds(this.#connection, image, signal).catch((error: unknown) => {
-      // A target need not be there.
-      if (isRbdErrno(error, ENOENT)) return [];
-      throw error;
-    });
-    const removed = await removePartialImages(this.#connection, image, signal);
+    const asking = { operation: 'clean up rbd image', subject: formatImageName(image), signal };
+    const [released, names] = await Promise.all([
+      this.#session.ask('clean', image, asking),
+      this.#session.ask('names', image, asking),
+    ]);
+    const removed = await removePartialImages(this.#connection, image, names);
     return [
       ...released.map((name) => `let go ${name}, which a backup that was killed had held`),
       ...removed.map((name) => `removed ${name}, which a restore that was killed had made`),
@@ -126,37 +116,37 @@ export class RbdDriver implements VolumeDriver<RbdRead, RbdTargetPlan> {
   }
 
   async close(): Promise<void> {
-    // Nothing stays open between calls.
+    this.#asked = undefined;
+    await Promise.all([...this.#sessions].map((session) => session.close()));
+    this.#sessions.clear();
   }
 
-  #increment(
-    source: RbdSource,
-    pinned: PinnedSnap,
-    base: BaseBackup,
-    found: BaseReading,
-    because: string | undefined,
-  ): RbdRead {
-    const changes = { mechanism: found.mechanism, ...(because !== undefined && { because }) };
-    if (found.kind === 'shared') return { source, base, changes, kind: 'shared', job: found.job };
-    const job = { connection: this.#connection, source: pinned, reading: found.reading };
-    return { source, base, changes, kind: 'export', job };
+  get #session(): Session {
+    if (this.#asked !== undefined && !this.#asked.ended) return this.#asked;
+    this.#asked = new Session(this.#connection);
+    this.#sessions.add(this.#asked);
+    return this.#asked;
   }
 
-  /** What a clone shows may have changed since it was identified: it may have been flattened. */
-  async #look(source: RbdSource, pinned: PinnedSnap, signal?: AbortSignal): Promise<ReadSnap> {
-    const { bytes, record } = source;
-    if (record.parent === undefined) return { pinned, bytes };
-    const parent = await parentOf(
-      this.#connection,
-      await identify(this.#connection, pinned.name, signal),
-      signal,
-    );
-    return { pinned, bytes, ...(parent !== undefined && { parent }) };
+  async #lookAtSnap(
+    name: ImageName & { readonly snap: string },
+    signal?: AbortSignal,
+  ): Promise<{ readonly image: ImageLook['image']; readonly found: RbdSnap }> {
+    const asking = { operation: 'look at rbd image', subject: formatImageName(name), signal };
+    const { image, snaps } = await this.#session.ask('look', name, asking);
+    return { image, found: findSnap(snaps, name) };
   }
 }
 
-function basesOf({ reading }: ExportJob): PinnedSnap[] {
-  return reading.kind === 'changes' ? [reading.base] : [];
+function increment(
+  source: RbdSource,
+  pinned: PinnedSnap,
+  base: BaseBackup,
+  { mechanism, reading }: BaseReading,
+  because: string | undefined,
+): RbdRead {
+  const changes = { mechanism, ...(because !== undefined && { because }) };
+  return { source, base, changes, job: { source: pinned, bytes: source.bytes, reading } };
 }
 
 function pin({ record }: RbdSource): PinnedSnap {

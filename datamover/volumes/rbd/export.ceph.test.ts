@@ -7,11 +7,11 @@ import { startCeph, type CephCluster } from '../../../e2e/servers/ceph.ts';
 import { describePeer } from '../../../e2e/servers/describe-peers.ts';
 import { run } from '../../process/spawn.ts';
 import type { RbdConnection } from './command.ts';
-import type { ExportJob, PinnedSnap } from './export-job.ts';
-import { identify, listSnaps } from './image.ts';
 import { formatImageName, parseImageName, type ImageName } from './image-name.ts';
+import type { PinnedSnap, ReadJob } from './read-job.ts';
 import { encode } from './testing/diffs.ts';
 import { Librbd } from './testing/librbd.ts';
+import { lookAt } from './testing/look.ts';
 import { readJob } from './testing/read-job.ts';
 import { Twin } from './testing/twin.ts';
 
@@ -26,12 +26,17 @@ describePeer('ceph', 'images of a real cluster', () => {
   let client: Librbd;
   let folder: string;
   let admin: RbdConnection;
+  /** Who may only read, and so cannot hold what is read. */
+  let reader: RbdConnection;
 
   beforeAll(async () => {
     ceph = await startCeph();
     client = new Librbd(ceph);
     folder = await mkdtemp(join(tmpdir(), 'datamover-rbd-'));
     admin = { conf: ceph.environment.CEPH_CONF };
+    const rights = ['mon', 'profile rbd-read-only', 'osd', `profile rbd-read-only pool=${ceph.pool}`];
+    const user = `reader-${randomUUID()}`;
+    reader = { ...admin, user, keyring: await authorize(user, ...rights) };
   });
 
   afterAll(async () => {
@@ -42,6 +47,14 @@ describePeer('ceph', 'images of a real cluster', () => {
 
   const rbd = (...args: string[]) => run({ file: 'rbd', args, env: ceph.environment });
 
+  /** Makes a user; gives the file with its key. */
+  async function authorize(user: string, ...caps: string[]): Promise<string> {
+    const file = join(folder, `${user}.keyring`);
+    const args = ['auth', 'get-or-create', `client.${user}`, ...caps, '-o', file];
+    await run({ file: 'ceph', args, env: ceph.environment });
+    return file;
+  }
+
   async function create(...options: string[]): Promise<ImageName> {
     const name = { pool: ceph.pool, image: `delta-${randomUUID()}` };
     await rbd('create', '--size', '8M', '--object-size', '1M', ...options, `${name.pool}/${name.image}`);
@@ -49,23 +62,32 @@ describePeer('ceph', 'images of a real cluster', () => {
   }
 
   /** The snap of an image as it is now. */
-  async function pin(name: ImageName, snap: string, connection = admin): Promise<PinnedSnap> {
-    const [{ id }, snaps] = await Promise.all([identify(connection, name), listSnaps(connection, name)]);
-    const snapId = snaps.find((entry) => entry.kind === 'user' && entry.name === snap)?.id ?? -1;
-    return { name: { ...name, snap }, imageId: id, snapId };
+  async function pin(
+    name: ImageName,
+    snap: string,
+    connection = admin,
+  ): Promise<{ readonly source: PinnedSnap; readonly bytes: number }> {
+    const { image, snaps } = await lookAt(connection, name);
+    const found = snaps.find((entry) => entry.kind === 'user' && entry.name === snap);
+    const source = { name: { ...name, snap }, imageId: image.id, snapId: found?.id ?? -1 };
+    return { source, bytes: found?.bytes ?? 0 };
   }
 
-  async function full(name: ImageName, snap: string, connection = admin): Promise<ExportJob> {
-    return { connection, source: await pin(name, snap, connection), reading: { kind: 'allocated' } };
+  async function full(name: ImageName, snap: string, connection = admin): Promise<ReadJob> {
+    return { ...(await pin(name, snap, connection)), reading: { kind: 'allocated' } };
   }
 
-  async function everything(name: ImageName, snap: string, bytes: number): Promise<ExportJob> {
-    return { ...(await full(name, snap)), reading: { kind: 'everything', bytes } };
+  async function everything(name: ImageName, snap: string): Promise<ReadJob> {
+    return { ...(await pin(name, snap)), reading: { kind: 'everything' } };
   }
 
-  async function delta(name: ImageName, from: string, snap: string): Promise<ExportJob> {
-    const base = await pin(name, from);
-    return { connection: admin, source: await pin(name, snap), reading: { kind: 'changes', base } };
+  async function delta(name: ImageName, from: string, snap: string): Promise<ReadJob> {
+    const [{ source: base }, to] = await Promise.all([pin(name, from), pin(name, snap)]);
+    const { objectBytes } = (await lookAt(admin, name)).image;
+    const image = { name, imageId: base.imageId, objectBytes, clone: false };
+    const moments = { from: base.snapId, to: to.source.snapId };
+    const rest = { held: [base], clones: [], overlap: to.bytes };
+    return { ...to, reading: { kind: 'changes', by: 'snap-name', base, image, ...moments, ...rest } };
   }
 
   /** Snaps `small` (4 MiB), `large` (6 MiB) and `cut` (3 MiB) of one image, each with changes; gives what each contains. */
@@ -92,13 +114,12 @@ describePeer('ceph', 'images of a real cluster', () => {
     const dataPool = `data-${randomUUID()}`;
     await run({ file: 'ceph', args: ['osd', 'pool', 'create', dataPool, '1', '1'], env: ceph.environment });
     const name = await create('--stripe-unit', '65536', '--stripe-count', '4', '--data-pool', dataPool);
-    const image = await identify(admin, name);
+    const image = (await lookAt(admin, name)).image;
     expect(image).toMatchObject({
       bytes: 8 * MIB,
       objectBytes: MIB,
       stripeUnit: 65_536,
       stripeCount: 4,
-      flags: [],
     });
     expect(image.features).toEqual(
       expect.arrayContaining(['layering', 'object-map', 'fast-diff', 'data-pool']),
@@ -106,8 +127,8 @@ describePeer('ceph', 'images of a real cluster', () => {
     expect(image.dataPool).toBe(dataPool);
     expect(image.id).toMatch(/^[0-9a-f]+$/);
     expect(image.parent).toBeUndefined();
-    await expect(identify(admin, { ...name, image: 'nowhere' })).rejects.toThrow(
-      /^look at rbd image rbd\/nowhere: exit status 2: .*\(check that the pool, the image and the snap exist/,
+    await expect(lookAt(admin, { ...name, image: 'nowhere' })).rejects.toThrow(
+      /^look at rbd image rbd\/nowhere: opening image nowhere: no such file or directory \(errno 2\) \(check that the pool, the image and the snap exist/,
     );
   });
 
@@ -117,24 +138,32 @@ describePeer('ceph', 'images of a real cluster', () => {
     const source = `${name.pool}/${name.image}`;
     await rbd('clone', '--rbd-default-clone-format', '2', `${source}@small`, `${ceph.pool}/${clone}`);
     await rbd('snap', 'rm', '--no-progress', `${source}@small`);
-    const snaps = await listSnaps(admin, name);
+    const { snaps } = await lookAt(admin, name);
     expect(snaps).toMatchObject([
       { kind: 'trash', originalName: 'small', bytes: 4 * MIB },
-      { kind: 'user', name: 'large', bytes: 6 * MIB, protected: false },
+      { kind: 'user', name: 'large', bytes: 6 * MIB },
       { kind: 'user', name: 'cut', bytes: 3 * MIB },
     ]);
-    expect((await identify(admin, { ...name, image: clone })).parent).toMatchObject({
-      image: name.image,
-      imageId: (await identify(admin, name)).id,
+    const [shown, { image }] = await Promise.all([
+      lookAt(admin, { ...name, image: clone }),
+      lookAt(admin, name),
+    ]);
+    expect(shown.image.parent).toEqual({
+      ...{ pool: name.pool, image: name.image, imageId: image.id },
+      ...{ snapId: snaps[0]?.id, overlap: 4 * MIB },
     });
+    // By its id, as one that was renamed or lies in the trash.
+    expect(await lookAt(admin, { ...name, image: 'another', imageId: image.id })).toEqual(
+      await lookAt(admin, name),
+    );
   });
 
   test('full reads and deltas give the content of each snap, through growth and shrinking', async () => {
     const { name, contents } = await history();
     for (const snap of ['small', 'large', 'cut']) {
-      for (const job of [await full(name, snap), await everything(name, snap, contents[snap]?.length ?? 0)]) {
+      for (const job of [await full(name, snap), await everything(name, snap)]) {
         const twin = new Twin();
-        await readJob(job, twin);
+        await readJob(admin, job, twin);
         expect(twin.header).toMatchObject({ toSnap: snap, bytes: contents[snap]?.length });
         expect(sha256(twin.bytes)).toBe(sha256(contents[snap] ?? Buffer.of()));
       }
@@ -146,7 +175,7 @@ describePeer('ceph', 'images of a real cluster', () => {
     ] as const) {
       const twin = new Twin();
       twin.bytes = Buffer.from(contents[base] ?? '');
-      await readJob(await delta(name, base, snap), twin);
+      await readJob(admin, await delta(name, base, snap), twin);
       expect(twin.header).toMatchObject({ fromSnap: base, toSnap: snap });
       expect(sha256(twin.bytes)).toBe(sha256(contents[snap] ?? Buffer.of()));
     }
@@ -156,12 +185,13 @@ describePeer('ceph', 'images of a real cluster', () => {
     const { name } = await history();
     const job = await delta(name, 'small', 'cut');
     await rbd('snap', 'rm', '--no-progress', `${name.pool}/${name.image}@small`);
-    const twin = new Twin();
-    await expect(readJob(job, twin)).rejects.toThrow(
-      /read rbd image rbd\/delta-.*@cut: exit status 2: .*rbd snap ls lists them/,
-    );
-    expect(twin.ended).toBe(false);
-    await expect(readJob(await delta(name, 'cut', 'large'), new Twin())).rejects.toThrow(/exit status/);
+    const gone = /rbd image rbd\/delta-.*@cut: .*no such file.* \(errno 2\) \(check .*rbd snap ls lists them/;
+    for (const connection of [admin, reader]) {
+      const twin = new Twin();
+      await expect(readJob(connection, job, twin)).rejects.toThrow(gone);
+      expect(twin.ended).toBe(false);
+    }
+    await expect(readJob(admin, await delta(name, 'cut', 'large'), new Twin())).rejects.toThrow(/errno 22/);
   });
 
   test('a snap or an image that was made anew under its name is not taken for the old one', async () => {
@@ -172,26 +202,35 @@ describePeer('ceph', 'images of a real cluster', () => {
       await rbd('snap', 'rm', '--no-progress', `${source}@${snap}`);
       await rbd('snap', 'create', '--no-progress', `${source}@${snap}`);
     }
-    const anew = /the snap was deleted and made anew \(its id was \d+, now it is \d+\)/;
-    await expect(readJob(whole, new Twin())).rejects.toThrow(anew);
-    await expect(readJob({ ...change, source: await pin(name, 'cut') }, new Twin())).rejects.toThrow(anew);
+    for (const job of [whole, change])
+      await expect(readJob(admin, job, new Twin())).rejects.toThrow(/opening snap \d+: no such file/);
+    const now = await pin(name, 'cut');
+    const reading = { ...change.reading, to: now.source.snapId } as ReadJob['reading'];
+    await expect(readJob(admin, { ...now, reading }, new Twin())).rejects.toThrow(
+      /the snap was deleted and made anew \(its id was \d+, now it is \d+\)|which tells what changed, went/,
+    );
     await rbd('snap', 'purge', '--no-progress', source);
     await rbd('rm', '--no-progress', source);
     await rbd('create', '--size', '1M', source);
     await rbd('snap', 'create', '--no-progress', `${source}@cut`);
-    await expect(readJob(whole, new Twin())).rejects.toThrow(/the image was deleted and made anew/);
+    await expect(readJob(admin, whole, new Twin())).rejects.toThrow(/no such file/);
   });
 
   test('a snap that goes while it is read makes the read fail', async () => {
-    const { name } = await history();
-    const job = await full(name, 'large');
+    const name = await create();
+    const image = client.open(name.image);
+    // More than a pipe holds: the reader has not come to the end when the first part of it is read.
+    image.write(0, Buffer.alloc(8 * MIB, 7));
+    image.snap('one');
+    image.close();
     let removed = false;
     const drained = async (): Promise<void> => {
       if (removed) return;
       removed = true;
-      await rbd('snap', 'rm', '--no-progress', `${name.pool}/${name.image}@large`);
+      await rbd('snap', 'rm', '--no-progress', `${name.pool}/${name.image}@one`);
     };
-    await expect(readJob(job, new Twin(), { drained })).rejects.toThrow(
+    const job = await full(name, 'one');
+    await expect(readJob(reader, job, new Twin(), { drained })).rejects.toThrow(
       /the snap was deleted while it was read|exit status/,
     );
     expect(removed).toBe(true);
@@ -199,38 +238,25 @@ describePeer('ceph', 'images of a real cluster', () => {
 
   test('a user who may only read, with a key in a file, suffices; without rights the reason is told', async () => {
     const { name, contents } = await history();
-    const reader = join(folder, 'reader.keyring');
-    const stranger = join(folder, 'stranger.keyring');
-    const rights = ['mon', 'profile rbd-read-only', 'osd', `profile rbd-read-only pool=${ceph.pool}`];
-    const authorize = (user: string, file: string, ...caps: string[]) =>
-      run({
-        file: 'ceph',
-        args: ['auth', 'get-or-create', user, ...caps, '-o', file],
-        env: ceph.environment,
-      });
-    await authorize('client.reader', reader, ...rights);
-    await authorize('client.stranger', stranger, 'mon', 'allow r');
-    const key = /key = (\S+)/.exec(await readFile(reader, 'utf8'))?.[1] ?? '';
-    expect(key).not.toBe('');
-
-    const connection = { ...admin, user: 'reader', keyring: reader };
+    const stranger = await authorize(`stranger-${randomUUID()}`, 'mon', 'allow r');
+    const user = /client\.(\S+)\]/.exec(await readFile(stranger, 'utf8'))?.[1] ?? '';
     const twin = new Twin();
-    await readJob(await full(name, 'small', connection), twin);
+    await readJob(reader, await full(name, 'small', reader), twin);
     expect(sha256(twin.bytes)).toBe(sha256(contents['small'] ?? Buffer.of()));
-    await expect(identify({ ...admin, user: 'stranger', keyring: stranger }, name)).rejects.toThrow(
-      /exit status 1: .*Operation not permitted.*\(check the capabilities of the cephx user/,
+    await expect(lookAt({ ...admin, user, keyring: stranger }, name)).rejects.toThrow(
+      /^look at rbd image .*operation not permitted \(errno 1\) \(check the capabilities of the cephx user/,
     );
-    const wrong = { ...admin, user: 'stranger', keyring: reader };
-    await expect(identify(wrong, name)).rejects.toThrow(
+    const wrong = { ...reader, user };
+    await expect(lookAt(wrong, name)).rejects.toThrow(
       /check the monitors in ceph.conf, the cephx user and its/,
     );
     const nobody = join(folder, 'nobody.conf');
     await writeFile(nobody, '[global]\nmon host = 127.0.0.1:1\nauth client required = none\n');
-    await expect(identify({ conf: nobody, patience: 1 }, name)).rejects.toThrow(
+    await expect(lookAt({ conf: nobody, patience: 1 }, name)).rejects.toThrow(
       /check the monitors in ceph.conf/,
     );
-    await expect(identify({ ...admin, keyring: '--help' }, name)).rejects.toThrow(/the keyring "--help" has/);
-    await expect(identify({ ...admin, user: 'a b' }, name)).rejects.toThrow(/the cephx user "a b" has/);
+    await expect(lookAt({ ...admin, keyring: '--help' }, name)).rejects.toThrow(/the keyring "--help" has/);
+    await expect(lookAt({ ...admin, user: 'a b' }, name)).rejects.toThrow(/the cephx user "a b" has/);
   });
 
   test('every character that a name may have reaches rbd as it is, also with a namespace', async () => {
@@ -241,9 +267,9 @@ describePeer('ceph', 'images of a real cluster', () => {
     await rbd('create', '--size', '1M', ...options);
     await rbd('snap', 'create', '--no-progress', '--snap', name.snap, ...options);
     expect(parseImageName(formatImageName(name))).toEqual(name);
-    expect((await identify(admin, name)).bytes).toBe(MIB);
+    expect((await lookAt(admin, name)).image.bytes).toBe(MIB);
     const twin = new Twin();
-    await readJob(await full(name, name.snap), twin);
+    await readJob(admin, await full(name, name.snap), twin);
     expect(twin.header).toMatchObject({ toSnap: name.snap, bytes: MIB });
   });
 
@@ -251,92 +277,71 @@ describePeer('ceph', 'images of a real cluster', () => {
     const { name } = await history();
     const stopper = new AbortController();
     const drained = async (): Promise<void> => stopper.abort();
-    const reading = readJob(await full(name, 'large'), new Twin(), { drained, signal: stopper.signal });
+    const reading = readJob(admin, await full(name, 'large'), new Twin(), {
+      drained,
+      signal: stopper.signal,
+    });
     await expect(reading).rejects.toMatchObject({
       kind: 'cancelled',
     });
   });
-});
 
-/** No rbd can be made to fail at a given byte, so a script stands in for one. */
-describe('a delta counts only with its end record and a good exit', () => {
-  let folder: string;
-  const source = { name: { pool: 'p', image: 'i', snap: 's' }, imageId: 'abc', snapId: 4 };
-  const read = (connection: RbdConnection, twin = new Twin()): Promise<void> =>
-    readJob({ connection, source, reading: { kind: 'allocated' } }, twin);
-  const { stream } = encode({
-    header: { version: 1, toSnap: 's', bytes: 9 },
-    extents: [{ offset: 2, length: 3, data: Buffer.from('abc') }],
-  });
+  /** No rbd can be made to fail at a given byte, so a script stands in for one. */
+  describe('a read counts only with its end record and a good exit', () => {
+    let job: ReadJob;
+    const { stream } = encode({
+      header: { version: 1, toSnap: 's', bytes: 9 },
+      extents: [{ offset: 2, length: 3, data: Buffer.from('abc') }],
+    });
 
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'datamover-rbd-'));
-    await writeFile(join(folder, 'stream'), stream);
-    await listed({ id: 4, name: 's', size: 9, protected: 'false' });
-  });
+    beforeAll(async () => {
+      await writeFile(join(folder, 'stream'), stream);
+      const name = await create();
+      await rbd('snap', 'create', '--no-progress', `${name.pool}/${name.image}@s`);
+      job = await full(name, 's');
+    });
 
-  afterAll(async () => {
-    await rm(folder, { recursive: true, force: true });
-  });
+    async function read(lines: readonly string[]): Promise<Twin> {
+      const program = join(folder, `rbd-${randomUUID()}`);
+      await writeFile(program, `#!/bin/sh\ncd '${folder}'\n${lines.join('\n')}\n`);
+      await chmod(program, 0o755);
+      const twin = new Twin();
+      await readJob({ ...admin, program }, job, twin);
+      return twin;
+    }
 
-  const listed = (...snaps: object[]) => writeFile(join(folder, 'snaps'), JSON.stringify(snaps));
+    test('both', async () => {
+      const twin = await read(['cat stream']);
+      expect(twin.bytes.toString('latin1')).toBe('\0\0abc\0\0\0\0');
+    });
 
-  async function program(...lines: string[]): Promise<RbdConnection> {
-    const path = join(folder, `rbd-${randomUUID()}`);
-    const info = '{"id":"abc","size":9,"object_size":4096,"features":[],"flags":[]}';
-    const list = `case $1 in snap) cat snaps; exit;; info) echo '${info}'; exit;; esac`;
-    await writeFile(path, `#!/bin/sh\ncd '${folder}'\n${list}\n${lines.join('\n')}\n`);
-    await chmod(path, 0o755);
-    return { program: path };
-  }
+    test.each([
+      [
+        'the whole stream, then a failure',
+        ['cat stream', 'echo broken >&2', 'exit 5'],
+        /exit status 5: broken/,
+      ],
+      ['the whole stream, then a signal', ['cat stream', 'kill -9 $$'], /ended by SIGKILL/],
+      ['half of it with a good exit', ['head -c 40 stream'], /the stream ends in it, after 40 bytes/],
+      ['half of it and a signal', ['head -c 40 stream', 'kill -9 $$'], /ended by SIGKILL/],
+      ['nothing with a good exit', [], /the stream is empty/],
+      ['noise', ['echo Segmentation fault in the client'], /this is no stream of rbd export-diff/],
+      ['more than one stream', ['cat stream stream'], /data follows the end of the stream/],
+      ['the wrong program', ['exec /nowhere/rbd'], /exit status 127/],
+    ])('%s', async (_, lines, sentence) => {
+      await expect(read(lines)).rejects.toThrow(sentence);
+    });
 
-  test('both', async () => {
-    const twin = new Twin();
-    await read(await program('cat stream'), twin);
-    expect(twin.bytes.toString('latin1')).toBe('\0\0abc\0\0\0\0');
-  });
+    test('a program that is not there is named', async () => {
+      const reading = readJob({ ...admin, program: '/nowhere/rbd' }, job, new Twin());
+      await expect(reading).rejects.toThrow(/rbd is not installed/);
+    });
 
-  test.each([
-    [
-      'the whole stream, then a failure',
-      ['cat stream', 'echo broken >&2', 'exit 5'],
-      /exit status 5: broken/,
-    ],
-    ['the whole stream, then a signal', ['cat stream', 'kill -9 $$'], /ended by SIGKILL/],
-    ['half of it with a good exit', ['head -c 40 stream'], /the stream ends in it, after 40 bytes/],
-    ['half of it and a signal', ['head -c 40 stream', 'kill -9 $$'], /ended by SIGKILL/],
-    ['nothing with a good exit', [], /the stream is empty/],
-    ['noise', ['echo Segmentation fault in the client'], /this is no stream of rbd export-diff/],
-    ['more than one stream', ['cat stream stream'], /data follows the end of the stream/],
-    ['the wrong program', ['exec /nowhere/rbd'], /exit status 127/],
-  ])('%s', async (_, lines, sentence) => {
-    await expect(read(await program(...lines))).rejects.toThrow(sentence);
-  });
-
-  test.each([
-    [[{ id: 5, name: 's', size: 9, protected: 'false' }], /made anew \(its id was 4, now it is 5\)/],
-    [[], /the snap was deleted while it was read/],
-    [[{ id: 'four', name: 's', size: 9, protected: 'false' }], /rbd's answer has no usable "id"/],
-  ])('snaps that are others afterwards: %j', async (snaps, sentence) => {
-    await listed(...snaps);
-    await expect(read(await program('cat stream'))).rejects.toThrow(sentence);
-  });
-
-  test('a program that is not there is named', async () => {
-    await expect(read({ program: '/nowhere/rbd' })).rejects.toThrow(/rbd is not installed/);
-  });
-
-  test('a name that could be an option reaches no program', async () => {
-    const connection = { program: '/nowhere/rbd' };
-    const bad = { ...source, name: { ...source.name, image: '--help' } };
-    const reading = { kind: 'allocated' } as const;
-    await expect(readJob({ connection, source: bad, reading }, new Twin())).rejects.toThrow(
-      /its image is "--help"/,
-    );
-    const base = { ...source, name: { ...source.name, snap: '-x' } };
-    const changes = { kind: 'changes', base } as const;
-    await expect(readJob({ connection, source, reading: changes }, new Twin())).rejects.toThrow(
-      /its snap is "-x"/,
-    );
+    test('a name that could be an option reaches nobody', async () => {
+      const bad = { ...job.source, name: { ...job.source.name, image: '--help' } };
+      await expect(readJob(admin, { ...job, source: bad }, new Twin())).rejects.toThrow(
+        /its image is "--help"/,
+      );
+    });
   });
 });

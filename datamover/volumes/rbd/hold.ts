@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { isGone, ownerName } from '../../process/owner.ts';
-import { askRbd, isRbdErrno, runRbd, type RbdConnection } from './command.ts';
-import type { PinnedSnap } from './export-job.ts';
-import { listSnaps } from './image.ts';
-import { checkImageName, formatImageName, nameOptions, withoutSnap, type ImageName } from './image-name.ts';
+import type { Cluster } from './cluster.ts';
+import { checkImageName, formatImageName, withoutSnap, type ImageName } from './image-name.ts';
+import { isErrnoOf } from './librbd-error.ts';
+import type { OpenImage } from './open-image.ts';
+import type { PinnedSnap } from './read-job.ts';
 
 /**
  * Snaps are kept by protecting them: then Ceph refuses to delete them, and ceph-csi asks again later. A flag does not count, so
@@ -12,7 +13,8 @@ import { checkImageName, formatImageName, nameOptions, withoutSnap, type ImageNa
  *     datamover.hold.<owner>.<random>   {"since": epoch ms, "snaps": [those that we protect], "letGo": true while it ends}
  *
  * A snap that somebody else protected has no mark and stays as it is. A user without the right to write holds nothing; the
- * ids that are compared after the read (export-main.ts) decide in any case.
+ * ids that are compared after the read (verify.ts) decide in any case. The owner is the process that talks to Ceph: when the
+ * transfer dies it lets go, and when both do the next clean-up finds it gone.
  */
 interface Mark {
   readonly since: number;
@@ -26,158 +28,152 @@ interface HeldSnap {
 }
 
 const KEY = /^datamover\.hold\.([^.]+)\.[0-9a-f]+$/;
-const OPERATION = 'hold snap of rbd image';
 /** Of Linux: what a user who may only read gets, and a read-only (mirrored) image gives. */
 const [EPERM, ENOENT, EBUSY, EINVAL, EROFS] = [1, 2, 16, 22, 30];
 
 /** Holds snaps while the first one's image is read; gives what lets them go. */
 export async function holdSnaps(
-  connection: RbdConnection,
+  cluster: Cluster,
   pinned: readonly [PinnedSnap, ...PinnedSnap[]],
-  signal?: AbortSignal,
 ): Promise<() => Promise<void>> {
-  const image = withoutSnap(pinned[0].name);
+  const name = withoutSnap(pinned[0].name);
   const key = `datamover.hold.${ownerName()}.${randomBytes(4).toString('hex')}`;
-  let mark: Mark = { since: Date.now(), snaps: pinned.map(({ name, snapId }) => ({ name, snapId })) };
-  try {
-    // Before anything is protected: who finds it so, finds by whom.
-    await writeMark(connection, image, key, mark, signal);
-  } catch (error) {
-    if (isRbdErrno(error, EPERM, EROFS)) return () => Promise.resolve();
-    throw error;
-  }
+  const snaps = pinned.map(({ name, snapId }) => ({ name, snapId }));
+  const hold: { mark: Mark; begun: boolean } = { mark: { since: Date.now(), snaps }, begun: false };
   let released: Promise<void> | undefined;
-  const release = (): Promise<void> => (released ??= letGo(connection, image, key, mark, 'ours'));
+  const release = (): Promise<void> => (released ??= letGo(cluster, name, key, hold.mark, 'ours'));
   try {
-    const taken = await Promise.all(pinned.map(({ name }) => protect(connection, name, signal)));
-    if (taken.includes(false)) {
-      const others = [...(await readMarks(connection, image, signal))].filter(([other]) => other !== key);
-      const marked = new Set(others.flatMap(([, other]) => snapIdsOf(other)));
-      mark = {
-        ...mark,
-        snaps: mark.snaps.filter(({ snapId }, i) => taken[i] === true || marked.has(snapId)),
-      };
-      await writeMark(connection, image, key, mark, signal);
-    }
+    // Closed at once: who has an image open to write has its lock, and is in the way of whoever maps or removes it.
+    await cluster.withImage(name, 'write', async (image) => {
+      // Before anything is protected: who finds it so, finds by whom.
+      await writeMark(image, key, hold.mark);
+      hold.begun = true;
+      const taken = await Promise.all(pinned.map((snap) => protect(cluster, image, name, snap.name)));
+      if (!taken.includes(false)) return;
+      const others = [...(await readMarks(image))].filter(([other]) => other !== key);
+      const held = new Set(others.flatMap(([, other]) => snapIdsOf(other)));
+      const own = snaps.filter(({ snapId }, i) => taken[i] === true || held.has(snapId));
+      hold.mark = { ...hold.mark, snaps: own };
+      await writeMark(image, key, hold.mark);
+    });
   } catch (error) {
-    await release();
+    if (hold.begun) await release();
+    else if (isErrnoOf(error, EPERM, EROFS)) return () => Promise.resolve();
     throw error;
   }
   return release;
 }
 
 /** Lets go what processes of ours held on this image that are no more. Gives the snaps. */
-export async function releaseStaleHolds(
-  connection: RbdConnection,
-  image: ImageName,
-  signal?: AbortSignal,
-): Promise<string[]> {
+export async function releaseStaleHolds(cluster: Cluster, name: ImageName): Promise<string[]> {
+  const marks = await cluster
+    .withImage(name, 'read', (image) => readMarks(image))
+    .catch((error: unknown) => {
+      // A target need not be there.
+      if (isErrnoOf(error, ENOENT)) return new Map<string, Mark>();
+      throw error;
+    });
   const released: string[] = [];
-  for (const [key, mark] of await readMarks(connection, image, signal)) {
+  for (const [key, mark] of marks) {
     if (!isGone(KEY.exec(key)?.[1] ?? '', mark.since)) continue;
-    await letGo(connection, image, key, mark, 'left behind');
-    released.push(...mark.snaps.map(({ name }) => formatImageName(name)));
+    await letGo(cluster, name, key, mark, 'left behind');
+    released.push(...mark.snaps.map((snap) => formatImageName(snap.name)));
   }
   return released;
 }
 
 /** Never throws for what is gone already. */
 async function letGo(
-  connection: RbdConnection,
-  image: ImageName,
+  cluster: Cluster,
+  name: ImageName,
   key: string,
   mark: Mark,
   whose: 'ours' | 'left behind',
 ): Promise<void> {
   try {
-    // Said before the others are looked at: of two that end together at least one sees that nobody stays.
-    await writeMark(connection, image, key, { ...mark, letGo: true });
-    const others = [...(await readMarks(connection, image))].filter(
-      ([other, { letGo }]) => other !== key && letGo !== true,
-    );
-    const needed = new Set(others.flatMap(([, other]) => snapIdsOf(other)));
-    const free = mark.snaps.filter(({ snapId }) => !needed.has(snapId));
-    await Promise.all(
-      free.map(async (snap) => {
-        if (whose === 'ours' || (await isSame(connection, snap))) await unprotect(connection, snap.name);
-      }),
-    );
-    await runRbd(connection, metaRequest('remove', image, [key]));
+    await cluster.withImage(name, 'write', async (image) => {
+      // Said before the others are looked at: of two that end together at least one sees that nobody stays.
+      await writeMark(image, key, { ...mark, letGo: true });
+      const others = [...(await readMarks(image))].filter(
+        ([other, { letGo }]) => other !== key && letGo !== true,
+      );
+      const needed = new Set(others.flatMap(([, other]) => snapIdsOf(other)));
+      const free = mark.snaps.filter(({ snapId }) => !needed.has(snapId));
+      await Promise.all(
+        free.map(async (snap) => {
+          if (whose === 'ours' || (await isSame(cluster, snap)))
+            await unprotect(cluster, image, name, snap.name);
+        }),
+      );
+      await image.removeMeta(key);
+    });
   } catch (error) {
-    if (!isRbdErrno(error, ENOENT)) throw error;
+    if (!isErrnoOf(error, ENOENT)) throw error;
   }
 }
 
 /** While it is protected it cannot be deleted and made anew; after a long time that is not known. */
-async function isSame(connection: RbdConnection, { name, snapId }: HeldSnap): Promise<boolean> {
-  const snaps = await listSnaps(connection, name).catch((error: unknown) => {
-    if (isRbdErrno(error, ENOENT)) return [];
+async function isSame(cluster: Cluster, { name, snapId }: HeldSnap): Promise<boolean> {
+  const look = await cluster.look(withoutSnap(name)).catch((error: unknown) => {
+    if (isErrnoOf(error, ENOENT)) return undefined;
     throw error;
   });
-  return snaps.some((snap) => snap.kind === 'user' && snap.id === snapId && snap.name === name.snap);
+  return (
+    look?.snaps.some(({ kind, id, name: snap }) => kind === 'user' && id === snapId && snap === name.snap) ??
+    false
+  );
 }
 
 /** False where it was protected already. */
-async function protect(connection: RbdConnection, name: ImageName, signal?: AbortSignal): Promise<boolean> {
-  const args = ['snap', 'protect', ...nameOptions(checkImageName(name))];
+async function protect(cluster: Cluster, image: OpenImage, of: ImageName, snap: ImageName): Promise<boolean> {
   try {
-    await runRbd(connection, { operation: OPERATION, name, args, ...(signal && { signal }) });
+    await onImage(cluster, image, of, snap, (open) => open.protect(snap.snap ?? ''));
     return true;
   } catch (error) {
-    if (isRbdErrno(error, EBUSY)) return false;
+    if (isErrnoOf(error, EBUSY)) return false;
     throw error;
   }
 }
 
-async function unprotect(connection: RbdConnection, name: ImageName): Promise<void> {
-  const args = ['snap', 'unprotect', ...nameOptions(checkImageName(name))];
+async function unprotect(cluster: Cluster, image: OpenImage, of: ImageName, snap: ImageName): Promise<void> {
   try {
-    await runRbd(connection, { operation: 'let go snap of rbd image', name, args });
+    await onImage(cluster, image, of, snap, (open) => open.unprotect(snap.snap ?? ''));
   } catch (error) {
     // EBUSY: it has clones of the old format by now, which need the protection.
-    if (!isRbdErrno(error, ENOENT, EINVAL, EBUSY)) throw error;
+    if (!isErrnoOf(error, ENOENT, EINVAL, EBUSY)) throw error;
   }
 }
 
-async function readMarks(
-  connection: RbdConnection,
-  image: ImageName,
-  signal?: AbortSignal,
-): Promise<Map<string, Mark>> {
-  const answer = await askRbd(connection, metaRequest('list', image, [], signal));
+/** On the image that is open, where the snap is its; else on the snap's own. */
+async function onImage(
+  cluster: Cluster,
+  image: OpenImage,
+  of: ImageName,
+  snap: ImageName,
+  work: (image: OpenImage) => Promise<void>,
+): Promise<void> {
+  const own = withoutSnap(checkImageName(snap));
+  if (formatImageName(own) === formatImageName(of)) await work(image);
+  else await cluster.withImage(own, 'write', work);
+}
+
+async function readMarks(image: OpenImage): Promise<Map<string, Mark>> {
   const marks = new Map<string, Mark>();
-  for (const [key, value] of Object.entries(answer ?? {}) as [string, unknown][]) {
+  for (const [key, value] of await image.listMeta()) {
     const mark = KEY.test(key) ? parseMark(value) : undefined;
     if (mark !== undefined) marks.set(key, mark);
   }
   return marks;
 }
 
-async function writeMark(
-  connection: RbdConnection,
-  image: ImageName,
-  key: string,
-  mark: Mark,
-  signal?: AbortSignal,
-): Promise<void> {
-  await runRbd(connection, metaRequest('set', image, [key, JSON.stringify(mark)], signal));
-}
-
-function metaRequest(
-  verb: 'list' | 'set' | 'remove',
-  image: ImageName,
-  words: string[],
-  signal?: AbortSignal,
-) {
-  const args = ['image-meta', verb, ...nameOptions(checkImageName(image)), ...words];
-  return { operation: OPERATION, name: image, args, ...(signal && { signal }) };
+async function writeMark(image: OpenImage, key: string, mark: Mark): Promise<void> {
+  await image.setMeta(key, JSON.stringify(mark));
 }
 
 /** Whoever may write to the image can write any mark: nothing but names and ids is taken from it. */
-function parseMark(text: unknown): Mark | undefined {
+function parseMark(text: string): Mark | undefined {
   try {
-    const value = (typeof text === 'string' ? JSON.parse(text) : undefined) as
-      Partial<Mark> | null | undefined;
+    const value = JSON.parse(text) as Partial<Mark> | null;
     if (typeof value?.since !== 'number' || !Array.isArray(value.snaps)) return undefined;
     const snaps = (value.snaps as HeldSnap[]).map(({ name, snapId }) => ({
       name: checkImageName(name),

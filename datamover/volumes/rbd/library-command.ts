@@ -5,7 +5,7 @@ import type { ProducerCommand } from '../driver.ts';
 import type { RbdConnection } from './command.ts';
 
 /** Scripts that call librbd: in processes of their own, since a failed assertion of Ceph's ends the whole process. */
-export type LibraryScript = 'ranges-main' | 'snap-facts-main' | 'shared-main';
+export type LibraryScript = 'session-main';
 
 /** A folder with Ceph's client libraries, for all who do not name one. */
 export const LIBRARIES_VARIABLE = 'DATAMOVER_CEPH_LIBRARIES';

@@ -1,10 +1,9 @@
 import koffi from 'koffi';
 import { DatamoverError } from '../../errors.ts';
-import type { RbdConnection } from './command.ts';
-import type { Extent } from './extents.ts';
+import { LibrbdError } from './librbd-error.ts';
 
 type Call = (...args: unknown[]) => number | bigint;
-type Async = Call & {
+export type Async = Call & {
   async: (...args: [...unknown[], (error: unknown, answer: number | bigint) => void]) => void;
 };
 
@@ -16,53 +15,72 @@ const RADOS = {
   set: 'int rados_conf_set(void *cluster, const char *option, const char *value)',
   connect: 'int rados_connect(void *cluster)',
   pool: 'int rados_ioctx_create(void *cluster, const char *pool, _Out_ void **io)',
+  poolName: 'int rados_pool_reverse_lookup(void *cluster, int64_t id, _Out_ uint8_t *name, size_t length)',
   namespace: 'void rados_ioctx_set_namespace(void *io, const char *name)',
-  size: 'int rados_stat(void *io, const char *object, _Out_ uint64_t *size, _Out_ int64_t *time)',
+  objectSize: 'int rados_stat(void *io, const char *object, _Out_ uint64_t *size, _Out_ int64_t *time)',
   readObject:
     'int rados_read(void *io, const char *object, _Out_ uint8_t *bytes, size_t length, uint64_t offset)',
 } as const;
 const RBD = {
+  list: 'int rbd_list2(void *io, _Out_ uint8_t *images, _Inout_ size_t *count)',
+  freeList: 'void rbd_image_spec_list_cleanup(uint8_t *images, size_t count)',
+  open: 'int rbd_open(void *io, const char *name, _Out_ void **image, const char *snap)',
+  openReadOnly: 'int rbd_open_read_only(void *io, const char *name, _Out_ void **image, const char *snap)',
   openById: 'int rbd_open_by_id_read_only(void *io, const char *id, _Out_ void **image, const char *snap)',
   close: 'int rbd_close(void *image)',
   setSnap: 'int rbd_snap_set_by_id(void *image, uint64_t snap)',
+  id: 'int rbd_get_id(void *image, _Out_ uint8_t *id, size_t length)',
+  stat: 'int rbd_stat(void *image, _Out_ uint8_t *info, size_t length)',
   imageSize: 'int rbd_get_size(void *image, _Out_ uint64_t *size)',
+  features: 'int rbd_get_features(void *image, _Out_ uint64_t *features)',
   flags: 'int rbd_get_flags(void *image, _Out_ uint64_t *flags)',
+  stripeUnit: 'int rbd_get_stripe_unit(void *image, _Out_ uint64_t *bytes)',
+  stripeCount: 'int rbd_get_stripe_count(void *image, _Out_ uint64_t *count)',
+  dataPool: 'int64_t rbd_get_data_pool_id(void *image)',
+  overlap: 'int rbd_get_overlap(void *image, _Out_ uint64_t *bytes)',
+  parent: 'int rbd_get_parent(void *image, _Out_ uint8_t *parent, _Out_ uint8_t *snap)',
+  freeParent: 'void rbd_linked_image_spec_cleanup(uint8_t *parent)',
+  freeParentSnap: 'void rbd_snap_spec_cleanup(uint8_t *snap)',
+  snaps: 'int rbd_snap_list(void *image, _Out_ uint8_t *snaps, _Inout_ int *count)',
+  freeSnaps: 'void rbd_snap_list_end(uint8_t *snaps)',
+  snapKind: 'int rbd_snap_get_namespace_type(void *image, uint64_t snap, _Out_ int *kind)',
+  trashName:
+    'int rbd_snap_get_trash_namespace(void *image, uint64_t snap, _Out_ uint8_t *name, size_t length)',
+  protect: 'int rbd_snap_protect(void *image, const char *snap)',
+  unprotect: 'int rbd_snap_unprotect(void *image, const char *snap)',
+  setMeta: 'int rbd_metadata_set(void *image, const char *key, const char *value)',
+  removeMeta: 'int rbd_metadata_remove(void *image, const char *key)',
+  listMeta:
+    'int rbd_metadata_list(void *image, const char *start, uint64_t max, _Out_ uint8_t *keys, _Inout_ size_t *keyBytes, _Out_ uint8_t *values, _Inout_ size_t *valueBytes)',
   read: 'int64_t rbd_read(void *image, uint64_t offset, size_t length, _Out_ uint8_t *bytes)',
+  diff: 'int rbd_diff_iterate2(void *image, const char *from, uint64_t offset, uint64_t length, uint8_t parents, uint8_t objects, rbd_extent *extent, void *context)',
 } as const;
 koffi.proto('int rbd_extent(uint64_t offset, size_t length, int exists, void *context)');
-const DIFF =
-  'int rbd_diff_iterate2(void *image, const char *from, uint64_t offset, uint64_t length, uint8_t parents, uint8_t objects, rbd_extent *extent, void *context)';
 /** Since 18.2.7 and 19.2.1: from a snap by its id, whatever namespace it is in. */
 const DIFF_BY_ID =
   'int rbd_diff_iterate3(void *image, uint64_t from, uint64_t offset, uint64_t length, uint32_t flags, rbd_extent *extent, void *context)';
-const INCLUDE_PARENT = 1;
 
-type Functions = Record<keyof typeof RADOS | keyof typeof RBD, Async> & {
-  readonly diff: Async;
+export type Functions = Record<keyof typeof RADOS | keyof typeof RBD, Async> & {
   readonly diffById: Async | undefined;
 };
 
 let functions: Functions | undefined;
 
-function library(): Functions {
+export function library(): Functions {
   if (functions !== undefined) return functions;
   try {
     const rados = koffi.load('librados.so.2');
     const rbd = koffi.load('librbd.so.1');
-    const call = (from: typeof rbd, signature: string): Async => from.func(signature);
     const all = (from: typeof rbd, signatures: Record<string, string>): [string, Async][] =>
-      Object.entries(signatures).map(([name, signature]) => [name, call(from, signature)]);
+      Object.entries(signatures).map(([name, signature]) => [name, from.func(signature)]);
     let diffById: Async | undefined;
     try {
-      diffById = call(rbd, DIFF_BY_ID);
+      diffById = rbd.func(DIFF_BY_ID);
     } catch {
       diffById = undefined;
     }
-    const named = Object.fromEntries([...all(rados, RADOS), ...all(rbd, RBD)]) as Omit<
-      Functions,
-      'diff' | 'diffById'
-    >;
-    functions = { ...named, diff: call(rbd, DIFF), diffById };
+    const named = Object.fromEntries([...all(rados, RADOS), ...all(rbd, RBD)]) as Omit<Functions, 'diffById'>;
+    functions = { ...named, diffById };
     return functions;
   } catch (cause) {
     const hint = 'install librbd1 (ceph-common brings it)';
@@ -75,166 +93,39 @@ export function hasDiffById(): boolean {
   return library().diffById !== undefined;
 }
 
-/** An error of the library: its negative answers are errnos. */
-export class LibrbdError extends Error {
-  override readonly name = 'LibrbdError';
-  readonly errno: number;
-
-  constructor(what: string, errno: number) {
-    super(`${what} failed with errno ${errno}`);
-    this.errno = errno;
-  }
-}
-
-function checked(what: string, answer: number | bigint): number {
-  const value = Number(answer);
-  if (value < 0) throw new LibrbdError(what, -value);
+/** Calls what asks nobody else. */
+export function ask(what: string, call: Call, ...args: unknown[]): number {
+  const value = Number(call(...args));
+  if (value < 0) throw LibrbdError.of(what, -value);
   return value;
 }
 
-/** In a thread of libuv's pool, of which four run at a time. */
-async function calledInThread(what: string, call: Async, ...args: unknown[]): Promise<number> {
+/** Calls what waits for the cluster, in a thread of libuv's pool. */
+export async function inThread(what: string, call: Async, ...args: unknown[]): Promise<number> {
   return new Promise((resolve, reject) => {
     call.async(...args, (error, answer) => {
       const value = Number(answer);
       if (error) reject(error instanceof Error ? error : new Error(what));
-      else if (value < 0) reject(new LibrbdError(what, -value));
+      else if (value < 0) reject(LibrbdError.of(what, -value));
       else resolve(value);
     });
   });
 }
 
-/** A connection that lasts as long as its process. */
-export class Cluster {
-  readonly #cluster: unknown;
-
-  private constructor(cluster: unknown) {
-    this.#cluster = cluster;
-  }
-
-  static async connect({ conf, user, keyring, patience }: RbdConnection): Promise<Cluster> {
-    const { create, readFile, parseEnvironment, set, connect } = library();
-    const handle: unknown[] = [null];
-    checked('rados_create', create(handle, user ?? 'admin'));
-    const cluster = handle[0];
-    checked('rados_conf_read_file', readFile(cluster, conf ?? null));
-    checked('rados_conf_parse_env', parseEnvironment(cluster, null));
-    const options = {
-      client_mount_timeout: String(Math.max(1, Math.ceil(patience ?? 30))),
-      // Nothing is read twice.
-      rbd_cache: 'false',
-      ...(keyring !== undefined && { keyring }),
-    };
-    for (const [option, value] of Object.entries(options)) checked(option, set(cluster, option, value));
-    await calledInThread('rados_connect', connect, cluster);
-    return new Cluster(cluster);
-  }
-
-  pool(name: string, namespace?: string): Pool {
-    const io: unknown[] = [null];
-    checked(`opening pool ${name}`, library().pool(this.#cluster, name, io));
-    if (namespace !== undefined) library().namespace(io[0], namespace);
-    return new Pool(io[0]);
-  }
+/** A number that a function gives through a pointer. */
+export function numberOf(what: string, call: Call, handle: unknown): number {
+  const value = [0];
+  ask(what, call, handle, value);
+  return Number(value[0]);
 }
 
-export class Pool {
-  readonly #io: unknown;
-
-  constructor(io: unknown) {
-    this.#io = io;
-  }
-
-  /** An image, also one in the trash, at a snap of any namespace. */
-  async openImage(imageId: string, snapId: number): Promise<Image> {
-    const { openById, setSnap } = library();
-    const handle: unknown[] = [null];
-    await calledInThread(`opening image ${imageId}`, openById, this.#io, imageId, handle, null);
-    const image = new Image(handle[0]);
-    await calledInThread(`opening snap ${snapId}`, setSnap, handle[0], snapId);
-    return image;
-  }
-
-  /** The bytes of an object. */
-  readObject(name: string): Buffer {
-    const { size, readObject } = library();
-    const bytes = [0];
-    checked(`looking for object ${name}`, size(this.#io, name, bytes, [0]));
-    const content = Buffer.alloc(Number(bytes[0]));
-    const read = checked(`reading object ${name}`, readObject(this.#io, name, content, content.length, 0));
-    return content.subarray(0, read);
-  }
+/** The text at an address that the library gave. */
+export function textAt(pointer: bigint): string {
+  return pointer === 0n ? '' : (koffi.decode(pointer, 'char', -1) as string);
 }
 
-export class Image {
-  readonly #image: unknown;
-
-  constructor(image: unknown) {
-    this.#image = image;
-  }
-
-  get bytes(): number {
-    const size = [0];
-    checked('rbd_get_size', library().imageSize(this.#image, size));
-    return Number(size[0]);
-  }
-
-  /** Of the snap that is open: bit 0 for an invalid object map, bit 1 for invalid fast-diff. */
-  get flags(): number {
-    const flags = [0];
-    checked('rbd_get_flags', library().flags(this.#image, flags));
-    return Number(flags[0]);
-  }
-
-  async read(offset: number, bytes: Uint8Array): Promise<void> {
-    for (let done = 0; done < bytes.length;) {
-      const rest = bytes.subarray(done);
-      const count = await calledInThread(
-        'rbd_read',
-        library().read,
-        this.#image,
-        offset + done,
-        rest.length,
-        rest,
-      );
-      if (count === 0) throw new Error(`the image ends at byte ${offset + done}`);
-      done += count;
-    }
-  }
-
-  /** What the image has of its own at the snap, not what it sees of its parent. Ascending. */
-  async ownExtents(): Promise<Extent[]> {
-    const { diff } = library();
-    return this.#extents((extent) =>
-      calledInThread('rbd_diff_iterate2', diff, this.#image, null, 0, this.bytes, 0, 0, extent, null),
-    );
-  }
-
-  /** What changed since an older snap. Ascending. */
-  async changesSince(snapId: number): Promise<Extent[]> {
-    const { diffById } = library();
-    if (diffById === undefined) throw new Error('this librbd has no rbd_diff_iterate3');
-    const what = `telling changes since snap ${snapId}`;
-    return this.#extents((extent) =>
-      calledInThread(what, diffById, this.#image, snapId, 0, this.bytes, INCLUDE_PARENT, extent, null),
-    );
-  }
-
-  close(): void {
-    library().close(this.#image);
-  }
-
-  async #extents(iterate: (callback: unknown) => Promise<number>): Promise<Extent[]> {
-    const extents: Extent[] = [];
-    const callback = koffi.register((offset: number | bigint, length: number | bigint, exists: number) => {
-      extents.push({ offset: Number(offset), length: Number(length), exists: exists !== 0 });
-      return 0;
-    }, 'rbd_extent *');
-    try {
-      await iterate(callback);
-    } finally {
-      koffi.unregister(callback);
-    }
-    return extents.sort((a, b) => a.offset - b.offset);
-  }
+/** The text that a function wrote into memory of ours. */
+export function textIn(bytes: Buffer): string {
+  const end = bytes.indexOf(0);
+  return bytes.toString('utf8', 0, end < 0 ? bytes.length : end);
 }

@@ -13,9 +13,9 @@ import { executeRestore, planRestore, type RestoreRequest } from '../../transfer
 import { backUp, newRepository, restoreTo } from '../../transfer/testing/volumes.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { RbdDriver } from './driver.ts';
-import { identify } from './image.ts';
 import { parseImageName } from './image-name.ts';
 import { Librbd } from './testing/librbd.ts';
+import { lookAt } from './testing/look.ts';
 
 const MIB = 1 << 20;
 const PATIENCE = 600_000;
@@ -46,7 +46,8 @@ describePeer('ceph', 'restores into a real cluster', () => {
     new RbdDriver({ conf: ceph.environment.CEPH_CONF, ...(program !== undefined && { program }) });
   const newName = (): string => `restore-${randomUUID()}`;
   const at = (name: string): string => `${ceph.pool}/${name}`;
-  const facts = (name: string) => identify({ conf: ceph.environment.CEPH_CONF }, parseImageName(at(name)));
+  const facts = (name: string) =>
+    lookAt({ conf: ceph.environment.CEPH_CONF }, parseImageName(at(name))).then(({ image }) => image);
 
   /** An image with some content and a snap `s`. */
   async function image(...options: string[]): Promise<string> {

@@ -1,22 +1,22 @@
-import { run } from '../../process/spawn.ts';
-import type { RbdConnection } from './command.ts';
-import { identifyById, listSnapsById, type RbdImage, type RbdSnap } from './image.ts';
+import type { ImageLook, RbdImage, RbdSnap } from './image.ts';
 import type { ImageName } from './image-name.ts';
-import { libraryCommand } from './library-command.ts';
-import type { SharedImage, SharedJob, SnapFacts, SnapFactsJob } from './shared-job.ts';
+import type { SharedChanges, SharedImage } from './read-job.ts';
+import type { Session } from './session.ts';
 
 /** Looks whether, and how, an image's changes between two of its snaps can be told; gives the reason where they cannot. */
 export async function lookAtShared(
-  connection: RbdConnection,
+  session: Session,
   name: ImageName,
   moments: { readonly imageId: string; readonly from: number; readonly snapId: number },
   signal?: AbortSignal,
-): Promise<Pick<SharedJob, 'image' | 'mechanism'> | string> {
+): Promise<(Pick<SharedChanges, 'image'> & { readonly by: 'snap-id' | 'object-map' }) | string> {
   const { imageId, from, snapId: to } = moments;
-  const [facts, snaps] = await Promise.all([
-    identifyById(connection, name, imageId, signal),
-    listSnapsById(connection, name, imageId, signal),
-  ]);
+  const asking = { operation: 'look at rbd image', subject: name.image, signal };
+  const {
+    image: facts,
+    snaps,
+    diffById,
+  }: ImageLook = await session.ask('look', { ...name, imageId }, asking);
   const between = snaps.filter(({ id }) => id >= from && id <= to).map(({ id }) => id);
   const named = snaps.find(({ kind }) => kind !== 'trash');
   const lost = [from, to].find((id) => !between.includes(id));
@@ -27,10 +27,10 @@ export async function lookAtShared(
     objectBytes: facts.objectBytes,
     clone: facts.parent !== undefined,
   };
-  const { diffById, flags } = await askSnapFacts({ connection, image, snapIds: between }, signal);
-  if (diffById || from === to) return { image, mechanism: 'snap-id' };
+  if (diffById || from === to) return { image, by: 'snap-id' };
+  const flags = await session.ask('flags', { image, snapIds: between }, asking);
   const why = noObjectMaps(image, facts, between, flags, named);
-  if (why === undefined) return { image, mechanism: 'object-map' };
+  if (why === undefined) return { image, by: 'object-map' };
   return `librbd does not tell changes by the ids of snaps (since 18.2.7 it does), and ${why}`;
 }
 
@@ -50,15 +50,4 @@ function noObjectMaps(
   // Ceph would say that nothing changed.
   if (invalid !== undefined) return `the object map of snap ${invalid} of ${name.image} is invalid`;
   return undefined;
-}
-
-/** Only librbd tells the flags of a snap by its id. */
-async function askSnapFacts(job: SnapFactsJob, signal?: AbortSignal): Promise<SnapFacts> {
-  const { stdout } = await run({
-    ...libraryCommand(job.connection, 'snap-facts-main', [JSON.stringify(job)]),
-    operation: 'ask librbd about',
-    subject: job.image.name.image,
-    ...(signal && { signal }),
-  });
-  return JSON.parse(stdout) as SnapFacts;
 }

@@ -2,7 +2,7 @@ import { DatamoverError, type FailureKind } from '../../errors.ts';
 import type { TargetNeed, TargetPlan, TargetWishes } from '../driver.ts';
 import { checkWishes } from '../wishes.ts';
 import { askRbd, isRbdErrno, type RbdConnection } from './command.ts';
-import { identify, type RbdImage } from './image.ts';
+import type { RbdImage } from './image.ts';
 import {
   checkImageName,
   formatImageName,
@@ -69,7 +69,7 @@ export async function planImageTarget(
 async function refuseUnfit(
   connection: RbdConnection,
   name: ImageName,
-  there: RbdImage,
+  there: Pick<RbdImage, 'bytes'>,
   bytes: number,
   force: boolean,
   signal?: AbortSignal,
@@ -112,11 +112,24 @@ export async function findImage(
   connection: RbdConnection,
   name: ImageName,
   signal?: AbortSignal,
-): Promise<RbdImage | undefined> {
-  // Both "no such image" and "no such pool" are ENOENT; the pool was looked at before.
-  return identify(connection, name, signal).catch((error: unknown) => {
-    if (isRbdErrno(error, ENOENT)) return undefined;
-    throw error;
+): Promise<Pick<RbdImage, 'id' | 'bytes'> | undefined> {
+  const operation = 'look at rbd image';
+  const args = ['info', ...nameOptions(name)];
+  const answer = await askRbd(connection, { operation, name, args, ...(signal && { signal }) }).catch(
+    (error: unknown) => {
+      // Both "no such image" and "no such pool" are ENOENT; the pool was looked at before.
+      if (isRbdErrno(error, ENOENT)) return undefined;
+      throw error;
+    },
+  );
+  if (answer === undefined) return undefined;
+  const { id, size } = answer as { readonly id?: unknown; readonly size?: unknown };
+  if (typeof id === 'string' && typeof size === 'number') return { id, bytes: size };
+  throw new DatamoverError({
+    operation,
+    subject: formatImageName(name),
+    cause: "rbd's answer has no usable id and size",
+    hint: 'this release of Ceph is not known to us: please report it with the output of rbd info --format json',
   });
 }
 

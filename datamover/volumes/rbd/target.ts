@@ -5,10 +5,9 @@ import { DatamoverError } from '../../errors.ts';
 import { isGone, ownerName } from '../../process/owner.ts';
 import type { Running } from '../../process/spawn.ts';
 import type { VolumeTarget } from '../driver.ts';
-import { askRbd, isRbdErrno, runRbd, startRbd, type RbdConnection } from './command.ts';
+import { isRbdErrno, runRbd, startRbd, type RbdConnection } from './command.ts';
 import { DiffEncoder } from './diff-encoder.ts';
 import { dataRuns } from './full-diff.ts';
-import { identify } from './image.ts';
 import { checkImageName, formatImageName, nameOptions, type ImageName } from './image-name.ts';
 import { findImage, refuseWatched, type RbdTargetPlan } from './target-plan.ts';
 
@@ -177,24 +176,18 @@ export class RbdTarget implements VolumeTarget {
   }
 }
 
-/** Removes images that killed restores to this place left half made. Gives their names. */
+/** Removes those of a pool's images that killed restores to this place left half made. Gives their names. */
 export async function removePartialImages(
   connection: RbdConnection,
   { pool, namespace, image }: ImageName,
-  signal?: AbortSignal,
+  names: readonly string[],
 ): Promise<string[]> {
   const place = { pool, ...(namespace !== undefined && { namespace }) };
-  const names = await askRbd(connection, {
-    operation: 'look for half-made rbd images beside',
-    name: { ...place, image },
-    args: ['ls', '--pool', pool, ...(namespace === undefined ? [] : ['--namespace', namespace])],
-    ...(signal && { signal }),
-  });
   const removed: string[] = [];
-  for (const partial of Array.isArray(names) ? (names as unknown[]) : []) {
-    const [, of, owner = '', since] = typeof partial === 'string' ? (PARTIAL.exec(partial) ?? []) : [];
+  for (const partial of names) {
+    const [, of, owner = '', since] = PARTIAL.exec(partial) ?? [];
     if (of !== image || !isGone(owner, Number(since) * 1000)) continue;
-    const name = { ...place, image: String(partial) };
+    const name = { ...place, image: partial };
     await removeImage(connection, name);
     removed.push(formatImageName(name));
   }
@@ -241,8 +234,8 @@ async function emptyImage(
   { name, imageId, bytes }: RbdTargetPlan,
   signal?: AbortSignal,
 ): Promise<void> {
-  const there = await identify(connection, name, signal);
-  if (there.id !== imageId || there.bytes !== bytes) {
+  const there = await findImage(connection, name, signal);
+  if (there?.id !== imageId || there?.bytes !== bytes) {
     throw new DatamoverError({
       operation: OPERATION,
       subject: formatImageName(name),

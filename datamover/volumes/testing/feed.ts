@@ -1,7 +1,8 @@
+import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { start } from '../../process/spawn.ts';
-import type { BaseBackup, ProducerCommand, ReadPlan, VolumeFeed } from '../driver.ts';
+import type { BaseBackup, FeedPipe, ProducerCommand, ReadPlan, VolumeFeed } from '../driver.ts';
 import { DiffImage } from '../rbd/diff-image.ts';
 import { DiffStream } from '../rbd/diff-stream.ts';
 import { SendStream } from '../zfs/send-stream.ts';
@@ -34,7 +35,7 @@ export async function readFeed(
     // A device may be longer than a file read of it tells; a file is exactly as long.
     return { snapshotId, bytes, record, content: content.subarray(0, bytes), fedBytes: content.length };
   }
-  const stream = await printed(feed.command);
+  const stream = feed.kind === 'rbd-diff' ? await piped(feed.pipe) : await printed(feed.command);
   const made = new Changes(CELL_BYTES);
   const options = { cellBytes: CELL_BYTES, sink: made };
   const own = recordOf(base);
@@ -60,6 +61,13 @@ export async function readFeed(
     return { snapshotId, bytes, record: told, content, fedBytes: stream.length };
   }
   throw new Error(`${driver} feeds a ${feed.kind}, which is no image`);
+}
+
+async function piped(pipe: FeedPipe): Promise<Buffer> {
+  const bytes = await buffer(createReadStream('', { fd: pipe.fd, autoClose: false }));
+  const end = await pipe.finish();
+  if (end !== 'ended') throw new Error(`the stream is ${end}`);
+  return bytes;
 }
 
 async function printed({ file, args }: ProducerCommand): Promise<Buffer> {

@@ -1,7 +1,10 @@
-import { start } from '../../../process/spawn.ts';
+import { createReadStream } from 'node:fs';
+import type { RbdConnection } from '../command.ts';
 import type { DiffHandler } from '../diff-format.ts';
 import { DiffStream } from '../diff-stream.ts';
-import { exportCommand, type ExportJob } from '../export-job.ts';
+import { HeldImage } from '../held-image.ts';
+import type { ReadJob } from '../read-job.ts';
+import { Session } from '../session.ts';
 
 export interface ReadOptions {
   readonly signal?: AbortSignal;
@@ -9,22 +12,31 @@ export interface ReadOptions {
   readonly drained?: () => Promise<void>;
 }
 
-/** Runs a job's program as a backup does and tells the handler what it prints; it counts if the program ended well. */
+/** Holds and reads as a backup does, and tells the handler what is read; it counts if the producer ended well. */
 export async function readJob(
-  job: ExportJob,
+  connection: RbdConnection,
+  job: ReadJob,
   handler: DiffHandler,
   { signal, drained }: ReadOptions = {},
 ): Promise<void> {
-  const running = await start({ ...exportCommand(job), ...(signal && { signal }) });
-  const stream = new DiffStream(handler);
+  const held = await HeldImage.hold(connection, new Session(connection), job, signal);
   try {
-    for await (const chunk of running.stdout as AsyncIterable<Buffer>) {
-      stream.push(chunk);
-      await drained?.();
+    if (held.feed.kind !== 'rbd-diff') throw new Error(`a ${held.feed.kind}`);
+    const { pipe } = held.feed;
+    const stream = new DiffStream(handler);
+    try {
+      const chunks = createReadStream('', { fd: pipe.fd, autoClose: false }) as AsyncIterable<Buffer>;
+      for await (const chunk of chunks) {
+        stream.push(chunk);
+        await drained?.();
+      }
+    } catch (error) {
+      await pipe.finish();
+      throw error;
     }
-    await running.finished;
+    if ((await pipe.finish()) !== 'ended') throw new Error('cut off');
     stream.end();
   } finally {
-    await running.stop();
+    await held.release();
   }
 }

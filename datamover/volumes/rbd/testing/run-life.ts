@@ -25,7 +25,7 @@ import { change } from '../../testing/workload.ts';
 /** How the driver knew what to read, or that the diff came through a pipe. */
 type Means = ChangeKnowledge['mechanism'] | 'piped';
 
-/** The driver starts a dozen programs for each backup; for the steps between, one gives the same stream. */
+/** The driver starts two processes for each backup; for the steps between, a single program gives the same stream. */
 const STEPS_PER_DRIVER = 8;
 
 /** A step: changes, then perhaps a snapshot that goes or a clone to go on with, then a snapshot and its backup. */

@@ -1,0 +1,127 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { DatamoverError } from '../../errors.ts';
+import type { ByteRange, FeedPipe, HeldRead, RangeContent } from '../driver.ts';
+import type { RbdConnection } from './command.ts';
+import { checkImageName, formatImageName, withoutSnap } from './image-name.ts';
+import type { ReadJob } from './read-job.ts';
+import { Session } from './session.ts';
+
+/** As many as are read from the cluster at a time. */
+const AT_ONCE = 4;
+/** How long a cluster that does not answer may take to let go; then the next clean-up does. */
+const RELEASE_MS = 30_000;
+/** How long it may take to say how a stream ended that nobody reads any more. */
+const FINISH_MS = 5000;
+
+/** A snap while it is read, and the process that holds it and reads it: that lets go when we die. */
+export class HeldImage implements HeldRead {
+  readonly feed: HeldRead['feed'];
+  readonly readRanges: NonNullable<HeldRead['readRanges']>;
+  readonly #connection: RbdConnection;
+  readonly #session: Session;
+  readonly #job: ReadJob;
+  #released: Promise<void> | undefined;
+
+  private constructor(connection: RbdConnection, session: Session, job: ReadJob, pipe: FeedPipe) {
+    this.#connection = connection;
+    this.#session = session;
+    this.#job = job;
+    const { kind } = job.reading;
+    this.feed = { kind: 'rbd-diff', pipe, increment: kind === 'changes' || kind === 'unchanged' };
+    this.readRanges = (ranges, signal) => this.#ranges(ranges, signal);
+  }
+
+  /** Takes the session over. */
+  static async hold(
+    connection: RbdConnection,
+    session: Session,
+    job: ReadJob,
+    signal?: AbortSignal,
+  ): Promise<HeldImage> {
+    const { source, reading } = job;
+    const subject = formatImageName(source.name);
+    const named = reading.kind === 'changes' ? [reading.base, ...reading.held, ...reading.clones] : [];
+    try {
+      for (const { name } of [source, ...named]) checkImageName(name);
+      await session.ask('hold', job, { operation: 'hold snap of rbd image', subject, signal });
+      const fd = await session.pipe();
+      // Before anybody reads it: the pipe has room, and whoever reads has other things to prepare.
+      const read = session.ask('read', null, { operation: 'read rbd image', subject, signal });
+      read.catch(() => undefined);
+      const finish = async (): Promise<'ended' | 'cut off'> => {
+        await session.closePipe();
+        const patience = new AbortController();
+        const late = delay(FINISH_MS, undefined, { signal: patience.signal }).then(
+          () => 'cut off' as const,
+          () => 'cut off' as const,
+        );
+        return Promise.race([read, late]).finally(() => patience.abort());
+      };
+      return new HeldImage(connection, session, job, { fd, finish });
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
+  }
+
+  release(): Promise<void> {
+    return (this.#released ??= this.#release());
+  }
+
+  async #release(): Promise<void> {
+    const image = withoutSnap(this.#job.source.name);
+    const asking = { operation: 'let go snap of rbd image', subject: formatImageName(this.#job.source.name) };
+    try {
+      await this.#session.closePipe();
+      await inTime(this.#session.ask('release', null, asking));
+    } catch (error) {
+      if (!this.#session.ended) throw error;
+      // Whoever held it is gone, as a clean-up finds.
+      const other = new Session(this.#connection);
+      try {
+        await inTime(other.ask('clean', image, asking));
+      } finally {
+        await other.close();
+      }
+    } finally {
+      await this.#session.close();
+    }
+  }
+
+  async *#ranges(ranges: readonly ByteRange[], signal?: AbortSignal): AsyncGenerator<RangeContent> {
+    const subject = formatImageName(this.#job.source.name);
+    const asking = { operation: 'read parts of rbd image', subject, signal };
+    const reads: Promise<Buffer>[] = [];
+    const begin = (range: ByteRange | undefined): void => {
+      if (range === undefined) return;
+      const read = this.#session.readRange(range, asking);
+      read.catch(() => undefined);
+      reads.push(read);
+    };
+    ranges.slice(0, AT_ONCE).forEach(begin);
+    for (const [i, { offset }] of ranges.entries()) {
+      const bytes = await reads.shift();
+      begin(ranges[i + AT_ONCE]);
+      if (bytes !== undefined) yield { offset, bytes };
+    }
+  }
+}
+
+async function inTime(asked: Promise<unknown>): Promise<void> {
+  const patience = new AbortController();
+  const late = delay(RELEASE_MS, undefined, { signal: patience.signal }).then(
+    () => {
+      throw new DatamoverError({
+        operation: 'let go what was held on Ceph',
+        cause: `the cluster has not answered for ${RELEASE_MS / 1000} s`,
+        hint: 'the next backup of the volume, or datamover cleanup, does it',
+      });
+    },
+    () => undefined,
+  );
+  try {
+    await Promise.race([asked, late]);
+  } finally {
+    patience.abort();
+  }
+}

@@ -1,0 +1,133 @@
+import { hasReader } from '../../process/pipe.ts';
+import { Cluster } from './cluster.ts';
+import type { RbdConnection } from './command.ts';
+import { holdSnaps, releaseStaleHolds } from './hold.ts';
+import { JobReader } from './job-reader.ts';
+import type { OpenImage } from './open-image.ts';
+import { PipeWriter } from './pipe-writer.ts';
+import type { ReadJob } from './read-job.ts';
+import { PIPE, type About, type Question } from './session-protocol.ts';
+
+interface Reading {
+  readonly reader: JobReader;
+  /** Its snap. */
+  readonly image: Promise<OpenImage>;
+  readonly release: Promise<() => Promise<void>>;
+}
+
+/** The work of a session process: what it has open, and what it holds. */
+export class SessionWork {
+  readonly #connection: RbdConnection;
+  readonly #cluster: Promise<Cluster>;
+  readonly #pipe = new PipeWriter(PIPE);
+  readonly #stop = new AbortController();
+  readonly #programs = new Set<number>();
+  #reading: Reading | undefined;
+  #released: Promise<void> | undefined;
+
+  constructor(connection: RbdConnection) {
+    this.#connection = connection;
+    this.#cluster = Cluster.connect(connection);
+    this.#cluster.catch(() => undefined);
+  }
+
+  async answer(question: Question): Promise<{ readonly answer: unknown; readonly bytes?: Uint8Array }> {
+    const cluster = await this.#cluster;
+    switch (question.topic) {
+      case 'look':
+        return { answer: await cluster.look(question.about) };
+      case 'flags':
+        return { answer: await flagsOf(cluster, question.about) };
+      case 'names':
+        return { answer: await cluster.names(question.about) };
+      case 'clean':
+        return { answer: await releaseStaleHolds(cluster, question.about) };
+      case 'hold':
+        await this.#hold(cluster, question.about);
+        return { answer: null };
+      case 'read':
+        return { answer: await this.#read() };
+      case 'range':
+        return { answer: null, bytes: await this.#range(question.about) };
+      case 'release':
+        await this.#release();
+        return { answer: null };
+    }
+  }
+
+  /** Nobody asks any more. What was to be held is let go, also if it was not held yet. */
+  async end(): Promise<void> {
+    this.#stop.abort();
+    await this.#release();
+  }
+
+  /** Ends the programs that may be at work. */
+  kill(): void {
+    for (const pid of this.#programs) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended by itself.
+      }
+    }
+  }
+
+  async #hold(cluster: Cluster, job: ReadJob): Promise<void> {
+    if (this.#reading !== undefined) throw new Error('a session holds once');
+    // What comes at the very end would be let go by nobody.
+    this.#stop.signal.throwIfAborted();
+    const { source, reading } = job;
+    const image = cluster.openMoment(source.name, source);
+    image.catch(() => undefined);
+    const held = reading.kind === 'changes' ? reading.held : [];
+    const release = holdSnaps(cluster, [source, ...held]);
+    this.#reading = { reader: new JobReader(this.#connection, cluster, job), image, release };
+    await release;
+  }
+
+  async #read(): Promise<'ended' | 'cut off'> {
+    try {
+      const { reader, image, release } = this.#held();
+      await release;
+      const onStart = (pid: number): void => void this.#programs.add(pid);
+      await reader.write(this.#pipe, await image, this.#stop.signal, onStart);
+      return 'ended';
+    } catch (error) {
+      // Then the failure is our reader's, and it knows why.
+      if (!hasReader(PIPE)) return 'cut off';
+      throw error;
+    } finally {
+      this.#pipe.close();
+    }
+  }
+
+  async #range({ offset, length }: About<'range'>): Promise<Uint8Array> {
+    const image = await this.#held().image;
+    const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(length, image.bytes - offset)));
+    await image.read(offset, bytes);
+    return bytes;
+  }
+
+  #release(): Promise<void> {
+    const held = this.#reading?.release;
+    return (this.#released ??= (async () => {
+      const release = await held?.catch(() => undefined);
+      await release?.();
+    })());
+  }
+
+  #held(): Reading {
+    if (this.#reading === undefined) throw new Error('nothing is held');
+    return this.#reading;
+  }
+}
+
+async function flagsOf(cluster: Cluster, { image, snapIds }: About<'flags'>): Promise<number[]> {
+  const flags: number[] = [];
+  for (const snapId of snapIds) {
+    const open = await cluster.openMoment(image.name, { imageId: image.imageId, snapId });
+    flags.push(open.flags);
+    await open.close();
+  }
+  return flags;
+}

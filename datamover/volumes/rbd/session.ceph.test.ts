@@ -1,0 +1,153 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { describePeer } from '../../../e2e/servers/describe-peers.ts';
+import { run, start } from '../../process/spawn.ts';
+import type { DriverSite } from '../driver.suite.ts';
+import { readFeed } from '../testing/feed.ts';
+import { sorted } from '../testing/printable.ts';
+import { childrenOf } from '../testing/processes.ts';
+import type { RbdDriver } from './driver.ts';
+import { useCeph } from './testing/cluster.ts';
+import { rbdSite } from './testing/sites.ts';
+
+const MIB = 1 << 20;
+const PATIENCE = 300_000;
+const HOLDER = fileURLToPath(new URL('../testing/holder.js', import.meta.url));
+
+describePeer('ceph', 'the process that talks to Ceph', () => {
+  const cluster = useCeph();
+  let site: DriverSite;
+
+  beforeAll(async () => {
+    site = await rbdSite(cluster.ceph);
+  }, PATIENCE);
+  afterAll(async () => {
+    await site.dispose();
+  }, PATIENCE);
+
+  const made = async (): Promise<{ readonly one: string; readonly two: string }> => {
+    const volume = await site.makeVolume(24 * MIB);
+    await volume.write(0, randomBytes(4 * MIB));
+    const one = await volume.snapshot('one');
+    // More than a pipe holds.
+    await volume.write(9 * MIB, randomBytes(8 * MIB));
+    return { one, two: await volume.snapshot('two') };
+  };
+  const list = async (): Promise<string[]> => sorted(await site.list());
+
+  /** An increment's plan, and the backup that it builds on. */
+  const planned = async (driver: RbdDriver, one: string, two: string) => {
+    const { bytes, record } = await driver.identify(one);
+    const content = await site.read(one);
+    const base = { snapshotId: 'a'.repeat(64), bytes, record, content };
+    return { base, plan: await driver.planRead(await driver.identify(two), { bases: [base] }) };
+  };
+
+  const isSession = async (pid: number): Promise<boolean> => {
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    return command.includes('session-main');
+  };
+  /** Those that this process, or another, has started. */
+  const sessions = async (of = process.pid): Promise<number[]> => {
+    const children = await childrenOf(of);
+    const found = await Promise.all(children.map(isSession));
+    return children.filter((_, i) => found[i]);
+  };
+  const GONE = /^[^\n]*the process that talks to Ceph is gone: ended by SIGKILL[^\n]*$/;
+
+  test(
+    'that is killed while it reads fails the read in one sentence; letting go takes what it held',
+    async () => {
+      const { one, two } = await made();
+      const driver = cluster.driver();
+      const { base, plan } = await planned(driver, one, two);
+      const before = await list();
+      const held = await driver.hold(plan);
+      expect(await list()).not.toEqual(before);
+      for (const pid of await sessions()) process.kill(pid, 'SIGKILL');
+      await expect(readFeed(plan, held.feed, 'b'.repeat(64), base)).rejects.toThrow(GONE);
+      await held.release();
+      expect(await list()).toEqual(before);
+      const again = await driver.hold(plan);
+      const { content } = await readFeed(plan, again.feed, 'b'.repeat(64), base);
+      expect(content.equals(await site.read(two))).toBe(true);
+      await again.release();
+      expect(await list()).toEqual(before);
+      expect(await sessions()).toEqual([]);
+    },
+    PATIENCE,
+  );
+
+  test(
+    'that is killed while it begins to hold leaves nothing that a clean-up does not take away',
+    async () => {
+      const { one, two } = await made();
+      // With its lock an image waits half a minute for who was killed while he had it open to write.
+      const features = ['fast-diff', 'object-map', 'exclusive-lock'];
+      const args = ['feature', 'disable', one.replace(/@.*/, ''), ...features];
+      await run({ file: 'rbd', args, env: cluster.ceph.environment });
+      const before = await list();
+      for (const wait of [0, 2, 5, 10, 20]) {
+        const driver = cluster.driver();
+        const { plan } = await planned(driver, one, two);
+        const [pid] = await sessions();
+        const holding = driver.hold(plan).then(
+          (held) => held,
+          (error: unknown) => error,
+        );
+        await delay(wait);
+        process.kill(pid ?? -1, 'SIGKILL');
+        const outcome = await holding;
+        if (outcome instanceof Error) expect(outcome.message).toMatch(GONE);
+        await driver.close();
+        await driver.cleanUp(one);
+        expect([wait, await list()]).toEqual([wait, before]);
+        await driver.close();
+      }
+    },
+    PATIENCE,
+  );
+
+  test(
+    'lets go and ends when the mover is killed',
+    async () => {
+      const { two } = await made();
+      const before = await list();
+      const holder = await start({
+        file: process.execPath,
+        args: [HOLDER, `rbd:${two}`, JSON.stringify(site.options)],
+      });
+      await once(holder.stdout, 'data');
+      expect(await list()).not.toEqual(before);
+      const [pid] = await sessions(holder.pid);
+      process.kill(holder.pid, 'SIGKILL');
+      await holder.finished.catch(() => undefined);
+      while (await isSession(pid ?? -1)) await delay(20);
+      expect(pid).toBeGreaterThan(1);
+      expect(await list()).toEqual(before);
+    },
+    PATIENCE,
+  );
+
+  test(
+    'that does not answer is not waited for by who has stopped, and is ended',
+    async () => {
+      const { one, two } = await made();
+      const driver = cluster.driver();
+      await driver.identify(one);
+      const [pid] = await sessions();
+      process.kill(pid ?? -1, 'SIGSTOP');
+      const stop = new AbortController();
+      const asked = driver.identify(two, stop.signal);
+      stop.abort();
+      await expect(asked).rejects.toMatchObject({ kind: 'cancelled', message: expect.stringContaining(two) });
+      await driver.close();
+      expect(await sessions()).toEqual([]);
+    },
+    PATIENCE,
+  );
+});

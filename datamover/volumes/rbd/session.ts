@@ -1,0 +1,220 @@
+import { closeSync } from 'node:fs';
+import { PassThrough } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { DatamoverError } from '../../errors.ts';
+import { makePipe } from '../../process/pipe.ts';
+import { start, type Running } from '../../process/spawn.ts';
+import { accessOptions, hintFor, type RbdConnection } from './command.ts';
+import { libraryCommand } from './library-command.ts';
+import { LibrbdError } from './librbd-error.ts';
+import {
+  ReplyReader,
+  type About,
+  type Answer,
+  type Failure,
+  type Reply,
+  type Topic,
+} from './session-protocol.ts';
+
+/** For messages: a verb phrase, and the name of an image. */
+export interface Asking {
+  readonly operation: string;
+  readonly subject: string;
+  /** Fires when nobody wants the answer any more. The session is of no use then but to be closed. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Waiting {
+  readonly asking: Asking;
+  answered(reply: Reply, bytes: Buffer): void;
+  failed(error: Error): void;
+}
+
+interface Opened {
+  readonly running: Running;
+  readonly questions: PassThrough;
+  /** Our end of the pipe that the session writes a diff to. */
+  readonly pipe: number;
+}
+
+/** Reads and writes that wait for the cluster each keep a thread of its pool. */
+const THREADS = '16';
+/** Longer than a session takes to let go of what it holds when the cluster does not answer (session-main.ts). */
+const END_MS = 6000;
+
+/**
+ * A process that has librbd open, and what is asked of it. It is started with the first question, or by `begin`, and lasts until
+ * `close`: a start and a connection cost as much as all that a backup asks.
+ */
+export class Session {
+  readonly #connection: RbdConnection;
+  readonly #waiting = new Map<number, Waiting>();
+  #numbers = 0;
+  #opened: Promise<Opened> | undefined;
+  #pipeOpen = false;
+  #ended: string | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(connection: RbdConnection) {
+    this.#connection = connection;
+  }
+
+  /** Starts the process, if it is not there: beside something else. */
+  begin(): void {
+    this.#open().catch(() => undefined);
+  }
+
+  async ask<T extends Topic>(topic: T, about: About<T>, asking: Asking): Promise<Answer<T>> {
+    const { reply } = await this.#say(topic, about, asking);
+    return reply.answer as Answer<T>;
+  }
+
+  /** A range of what is held, cut at the end of the image. */
+  async readRange(range: About<'range'>, asking: Asking): Promise<Buffer> {
+    const { bytes } = await this.#say('range', range, asking);
+    return bytes;
+  }
+
+  /** The end of the pipe that a diff is read from; until `closePipe`. */
+  async pipe(): Promise<number> {
+    return (await this.#open()).pipe;
+  }
+
+  /** Nobody reads the diff any more. What is left of it has nowhere to go. */
+  async closePipe(): Promise<void> {
+    if (!this.#pipeOpen) return;
+    this.#pipeOpen = false;
+    closeSync((await this.#open()).pipe);
+  }
+
+  /** Whether the process has ended by itself. */
+  get ended(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  /** Ends the process, which lets go of what it holds. Never throws. */
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close());
+  }
+
+  async #say<T extends Topic>(
+    topic: T,
+    about: About<T>,
+    asking: Asking,
+  ): Promise<{ readonly reply: Reply; readonly bytes: Buffer }> {
+    const { signal } = asking;
+    if (signal?.aborted === true) throw cancelled(asking);
+    const { questions } = await this.#open();
+    if (this.#ended !== undefined) throw broken(asking, this.#ended);
+    const number = this.#numbers++;
+    return new Promise((resolve, reject) => {
+      const stop = (): void => settle(() => reject(cancelled(asking)));
+      const settle = (how: () => void): void => {
+        signal?.removeEventListener('abort', stop);
+        this.#waiting.delete(number);
+        how();
+      };
+      this.#waiting.set(number, {
+        asking,
+        answered: (reply, bytes) =>
+          settle(() => {
+            if (reply.failure === undefined) resolve({ reply, bytes });
+            else reject(explain(reply.failure, asking));
+          }),
+        failed: (error) => settle(() => reject(error)),
+      });
+      signal?.addEventListener('abort', stop, { once: true });
+      if (signal?.aborted === true) stop();
+      questions.write(`${JSON.stringify({ number, topic, about })}\n`);
+    });
+  }
+
+  #open(): Promise<Opened> {
+    return (this.#opened ??= this.#start());
+  }
+
+  async #start(): Promise<Opened> {
+    // Also for its checks of what the connection names.
+    accessOptions(this.#connection);
+    if (this.#closed !== undefined) throw new Error('the session was closed');
+    const pipe = makePipe();
+    const questions = new PassThrough();
+    let running: Running;
+    try {
+      running = await start({
+        ...libraryCommand(this.#connection, 'session-main', [JSON.stringify(this.#connection)]),
+        env: { UV_THREADPOOL_SIZE: THREADS },
+        input: questions,
+        descriptors: [pipe.write],
+        operation: 'ask',
+        subject: 'Ceph',
+      });
+    } catch (error) {
+      closeSync(pipe.read);
+      throw error;
+    } finally {
+      closeSync(pipe.write);
+    }
+    this.#pipeOpen = true;
+    const replies = new ReplyReader((reply, bytes) =>
+      this.#waiting.get(reply.number)?.answered(reply, bytes),
+    );
+    running.stdout.on('data', (chunk: Buffer) => replies.push(chunk));
+    running.finished.then(
+      () => this.#end('it ended'),
+      (error: unknown) => this.#end(error instanceof DatamoverError ? causeOf(error) : String(error)),
+    );
+    return { running, questions, pipe: pipe.read };
+  }
+
+  #end(how: string): void {
+    this.#ended = how;
+    for (const waiting of [...this.#waiting.values()]) waiting.failed(broken(waiting.asking, how));
+  }
+
+  async #close(): Promise<void> {
+    const opened = await this.#opened?.catch(() => undefined);
+    if (opened === undefined) return;
+    await this.closePipe();
+    const { running, questions } = opened;
+    questions.end();
+    const patience = new AbortController();
+    const late = delay(END_MS, 'late', { signal: patience.signal }).catch(() => 'ended');
+    const ended = running.finished.then(
+      () => 'ended',
+      () => 'ended',
+    );
+    if ((await Promise.race([ended, late])) === 'late') process.kill(running.pid, 'SIGKILL');
+    patience.abort();
+    await ended;
+  }
+}
+
+function explain({ cause, errno, said }: Failure, { operation, subject }: Asking): DatamoverError {
+  if (said !== undefined) return new DatamoverError({ ...said, cause });
+  const hint = hintFor(errno, cause);
+  return new DatamoverError({
+    operation,
+    subject,
+    // Callers tell errnos apart.
+    cause: errno === undefined ? cause : new LibrbdError(cause, errno),
+    ...(hint !== undefined && { hint }),
+  });
+}
+
+function cancelled({ operation, subject }: Asking): DatamoverError {
+  return new DatamoverError({ operation, subject, cause: 'stopped', kind: 'cancelled' });
+}
+
+function broken({ operation, subject }: Asking, how: string): DatamoverError {
+  return new DatamoverError({
+    operation,
+    subject,
+    cause: `the process that talks to Ceph is gone: ${how}`,
+    hint: 'run it again: what was held is let go',
+  });
+}
+
+function causeOf({ cause }: DatamoverError): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
