@@ -46,6 +46,41 @@ describe('a dataset through pipes', () => {
     expect((await output('--as', 'zfs', '--stream', '12420150693046106040')).equals(inc1)).toBe(true);
   });
 
+  test('consolidate --forget removes the old snapshot also where an earlier job merged it and came no further', async () => {
+    const volume = ['--volume', 'shop/merged', '--as', 'zfs'];
+    const send = async (fixture: string): Promise<string> => {
+      const input = fixtureBytes(fixture);
+      const { snapshot_id: id } = (await bench.json(['backup', '--stdin', ...volume], { input })).at(-1) as {
+        snapshot_id: string;
+      };
+      return id;
+    };
+    const consolidate = async (...more: string[]): Promise<Record<string, unknown>> =>
+      (await bench.json(['consolidate', ...more])).at(-1) as Record<string, unknown>;
+    await send('fs-full');
+    const old = await send('fs-inc1');
+    const merged = await consolidate(old);
+    expect(merged).toMatchObject({ original: old, streams: 2, removed: [] });
+    const again = {
+      original: old,
+      nothing: expect.stringMatching(/merged already/),
+      bytes_read: expect.any(Number),
+    };
+    const same = { ...again, snapshot_id: merged['snapshot_id'] };
+    expect(await consolidate(old)).toMatchObject({ ...same, removed: [] });
+    expect(await consolidate(old, '--forget', '--dry-run')).toMatchObject({ ...same, removed: [] });
+    expect(await consolidate(old, '--forget')).toMatchObject({ ...same, removed: [old] });
+    const done = await consolidate('latest', '--volume', 'shop/merged', '--forget');
+    expect(done).toMatchObject({ original: merged['snapshot_id'], removed: [] });
+    expect(done['nothing']).toMatch(/one full stream already/);
+    // By its newest name, too.
+    const next = await send('fs-inc2');
+    const second = await consolidate(next);
+    const last = await consolidate('latest', '--volume', 'shop/merged', '--forget');
+    expect(last).toMatchObject({ original: second['snapshot_id'], removed: [next] });
+    expect((await bench.json(['restore', 'latest', '--volume', 'shop/merged', '--list']))[0]).toHaveLength(1);
+  });
+
   describePeers(['restic-current', 'python3'], 'without this software', (restic, python) => {
     test('F-35 F-40 F-56 restic and a script of a page put each stream together', async () => {
       const theirs = bench.path('theirs');

@@ -4,7 +4,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkRepository } from '../repository/check.ts';
 import { executeForget, planForgetNamed } from '../repository/forget.ts';
+import { toBytes } from '../repository/id.ts';
 import { executePrune, planPrune } from '../repository/prune.ts';
+import { executeRepairIndex, planRepairIndex } from '../repository/repair-index.ts';
 import { Repository } from '../repository/repository.ts';
 import { noise } from '../repository/testing/bytes.ts';
 import { CrashStore, copyFiles } from '../repository/testing/crash-store.ts';
@@ -16,7 +18,12 @@ import { merged } from '../volumes/zfs/merge/testing/merging.ts';
 import { fixtureBytes } from '../volumes/zfs/testing/fixtures.ts';
 import type { BackupRequest } from './backup-plan.ts';
 import { earlierBackups } from './base-backups.ts';
-import { executeConsolidation, planConsolidation, type ConsolidationResult } from './consolidate.ts';
+import {
+  executeConsolidation,
+  planConsolidation,
+  type ConsolidationOptions,
+  type ConsolidationResult,
+} from './consolidate.ts';
 import { streamBytes } from './stream-bytes.ts';
 import { snapshotCount } from './testing/chains.ts';
 import { backUp, backUpImage, inFolder, newRepository, PASSWORD, reopen, VOLUME } from './testing/volumes.ts';
@@ -65,9 +72,13 @@ function hour(i: number): Date {
   return new Date(Date.UTC(2026, 0, 1, i));
 }
 
-async function consolidate(store: Store, id: string): Promise<ConsolidationResult> {
+async function consolidate(
+  store: Store,
+  id: string,
+  options: ConsolidationOptions = {},
+): Promise<ConsolidationResult> {
   return opened(store, async (repository) =>
-    executeConsolidation(repository, await planConsolidation(repository, id), { workers: 1 }),
+    executeConsolidation(repository, await planConsolidation(repository, id), { workers: 1, ...options }),
   );
 }
 
@@ -151,6 +162,42 @@ describe('a chain that is consolidated', () => {
     expect((await streamsOf(store, again.snapshotId))[0]?.equals(await merged(CHAIN))).toBe(true);
     const { nothing } = await opened(store, (repository) => planConsolidation(repository, again.snapshotId));
     expect(nothing).toMatch(/one full stream already/);
+  }, 120_000);
+
+  test('F-59 is the same where its streams are too many to be read at once, and leaves nothing but waste of the rounds', async () => {
+    const { store, last } = await chainOf(5);
+    const { snapshotId, bytes } = await consolidate(store, last, { atOnce: 2 });
+    const expected = await merged(CHAIN);
+    expect(bytes).toBe(expected.length);
+    expect(await snapshotCount(store)).toBe(6);
+    await remove(store, [last]);
+    expect((await streamsOf(store, snapshotId))[0]?.equals(expected)).toBe(true);
+    const record = await opened(store, async (repository) => planConsolidation(repository, snapshotId));
+    expect(record.streams[0]?.zfs).toMatchObject({ merged: 5 });
+    expect(await damage(store)).toEqual([]);
+  }, 120_000);
+
+  test('F-60 is made again where a blob of the one that was made is missing', async () => {
+    const { store, last } = await chainOf(2);
+    const { snapshotId } = await consolidate(store, last);
+    const plan = async () => opened(store, (repository) => planConsolidation(repository, last));
+    expect((await plan()).earlier).toEqual({ merged: snapshotId, replaced: [last] });
+    const lost = await opened(store, async (repository) => {
+      const reader = await VolumeReader.open(
+        repository,
+        snapshotId,
+        await repository.loadSnapshot(snapshotId),
+      );
+      const files = await reader.stream(0);
+      const id = files.kind === 'apart' ? files.records.content[0] : undefined;
+      return repository.index.lookup('data', toBytes(id!))?.pack;
+    });
+    await store.remove({ type: 'data', name: lost! });
+    const repairing = await Repository.open(store, PASSWORD);
+    await repairing.lock('exclusive');
+    await executeRepairIndex(repairing, await planRepairIndex(repairing));
+    await repairing.close();
+    expect((await plan()).earlier).toBeUndefined();
   }, 120_000);
 
   test('F-60 is whole, and nothing else is there, when the job dies after any of its changes', async () => {

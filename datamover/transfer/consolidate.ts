@@ -12,6 +12,8 @@ import { saveChain, type SavedChain } from './chain-backup.ts';
 import { encodeVolumeRecord, VOLUME_FILE, type VolumeRecord } from './layout.ts';
 import type { TransferOptions } from './progress.ts';
 import { streamBytesBesideOthers } from './stream-bytes.ts';
+import { SharedReadAhead } from './shared-read-ahead.ts';
+import { findConsolidated, type Consolidated } from './consolidated.ts';
 import { listStreams, type NumberedStream } from './stream-choice.ts';
 import { VolumeReader } from './volume-reader.ts';
 import { saveOptions, watch } from './watched-save.ts';
@@ -26,6 +28,8 @@ export interface ConsolidationPlan {
   readonly bytes: number;
   /** Why there is nothing to do. */
   readonly nothing?: string;
+  /** An earlier job has merged the chain, and did not come to remove the old snapshot, or was not asked to. */
+  readonly earlier?: Consolidated;
 }
 
 export interface ConsolidationResult {
@@ -63,11 +67,26 @@ export async function planConsolidation(
   }
   const streams = listStreams(record, snapshotId);
   const bytes = streams.reduce((sum, stream) => sum + stream.bytes, 0);
+  const earlier = await findConsolidated(repository, { id: snapshotId, snapshot, streams }, signal);
+  const nothing =
+    streams.length === 1
+      ? 'its chain is one full stream already'
+      : earlier && `snapshot ${earlier.merged.slice(0, 8)} is its chain, merged already`;
   return {
     ...{ snapshotId, snapshot, reader, streams, bytes },
-    ...(streams.length === 1 && { nothing: 'its chain is one full stream already' }),
+    ...(nothing !== undefined && { nothing }),
+    ...(earlier && { earlier }),
   };
 }
+
+export interface ConsolidationOptions extends TransferOptions {
+  readonly compression?: Compression;
+  /** Streams that are read at once; 32 without it. */
+  readonly atOnce?: number;
+}
+
+/** Each takes memory of its own (docs/adr/0016): a longer chain is merged in rounds. */
+const STREAMS_AT_ONCE = 32;
 
 /**
  * Saves the chain as one full stream, in a snapshot of its own that takes the old one's place: same time, host, tags and volume. The
@@ -76,38 +95,78 @@ export async function planConsolidation(
 export async function executeConsolidation(
   repository: Repository,
   { snapshotId, snapshot, reader, streams }: ConsolidationPlan,
-  options: TransferOptions & { readonly compression?: Compression } = {},
+  options: ConsolidationOptions = {},
 ): Promise<ConsolidationResult> {
   const started = performance.now();
   const begun = formatTime(new Date());
+  const { signal, atOnce = STREAMS_AT_ONCE } = options;
+  const job = { repository, record: reader.record, merged: streams.length, started };
+  const sources = streams.map(({ number }): StreamSource => ({ reader, number }));
+  let { made, newBytes, storedBytes } = await saveRound(job, sources.splice(0, atOnce), options);
+  while (sources.length > 0) {
+    // Of no snapshot: what is not part of the last round's stream is waste that prune finds.
+    const before = await VolumeReader.open(repository, snapshotId, { ...snapshot, tree: made.tree }, signal);
+    const round = [{ reader: before, number: 0 }, ...sources.splice(0, atOnce - 1)];
+    const next = await saveRound(job, round, options);
+    made = next.made;
+    newBytes += next.newBytes;
+    storedBytes += next.storedBytes;
+  }
+  const summary = snapshot.summary && {
+    ...snapshot.summary,
+    backup_start: begun,
+    // Of two snapshots of one time the one that was made later is the newer.
+    backup_end: formatTime(new Date()),
+    data_added: newBytes,
+    data_added_packed: storedBytes,
+    total_bytes_processed: made.bytes,
+  };
+  const id = await repository.saveSnapshot(
+    rewriteSnapshot(snapshotId, snapshot, {
+      tree: made.tree,
+      program_version: `datamover ${programVersion()}`,
+      ...(summary && { summary }),
+    }),
+    signal,
+  );
+  const seconds = (performance.now() - started) / 1000;
+  return { snapshotId: id, bytes: made.bytes, newBytes, storedBytes, seconds };
+}
+
+interface StreamSource {
+  readonly reader: VolumeReader;
+  readonly number: number;
+}
+
+interface Job {
+  readonly repository: Repository;
+  readonly record: VolumeRecord;
+  /** Streams of the whole chain. */
+  readonly merged: number;
+  readonly started: number;
+}
+
+interface Round {
+  /** A full stream, with its `volume.json`, in the store and in an index file. */
+  readonly made: { readonly tree: Id; readonly bytes: number };
+  readonly newBytes: number;
+  readonly storedBytes: number;
+}
+
+async function saveRound(
+  { repository, record: old, merged, started }: Job,
+  sources: readonly StreamSource[],
+  options: ConsolidationOptions,
+): Promise<Round> {
   const { signal, compression } = options;
   const session = repository.beginBackup({ signal, ...(compression && { compression }) });
   try {
-    const saved = await saveMerged(repository, session, reader, streams, options, started);
-    const record = mergedRecord(reader.record, saved, streams.length);
+    const saved = await saveMerged(repository, session, sources, options, started);
+    const record = mergedRecord(old, saved, merged);
     const tree = await saveRoot(session, record, saved.folder);
     await session.flush(signal);
-    const { fresh } = saved.counters;
-    const { bytes: storedBytes } = session.stored();
-    const summary = snapshot.summary && {
-      ...snapshot.summary,
-      backup_start: begun,
-      // Of two snapshots of one time the one that was made later is the newer.
-      backup_end: formatTime(new Date()),
-      data_added: fresh,
-      data_added_packed: storedBytes,
-      total_bytes_processed: record.bytes,
-    };
-    const id = await repository.saveSnapshot(
-      rewriteSnapshot(snapshotId, snapshot, {
-        tree,
-        program_version: `datamover ${programVersion()}`,
-        ...(summary && { summary }),
-      }),
-      signal,
-    );
-    const seconds = (performance.now() - started) / 1000;
-    return { snapshotId: id, bytes: record.bytes, newBytes: fresh, storedBytes, seconds };
+    const made = { tree, bytes: record.bytes };
+    return { made, newBytes: saved.counters.fresh, storedBytes: session.stored().bytes };
   } catch (error) {
     // Where the store fails this fails too: then the next backup finds the packs by their headers.
     await session.abandon(AbortSignal.timeout(TIDY_WITHIN_MS)).catch(() => undefined);
@@ -118,14 +177,16 @@ export async function executeConsolidation(
 async function saveMerged(
   repository: Repository,
   session: BackupSession,
-  reader: VolumeReader,
-  streams: readonly NumberedStream[],
+  sources: readonly StreamSource[],
   options: TransferOptions,
   started: number,
 ): Promise<SavedChain> {
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
-  const read = streams.map(({ number }) => streamBytesBesideOthers(repository, reader, number, { signal }));
+  const ahead = new SharedReadAhead(repository, signal);
+  const read = sources.map(({ reader, number }) =>
+    streamBytesBesideOthers(ahead, reader, number, { signal }),
+  );
   const producer = new StreamProducer(mergeStreams(read));
   try {
     return await saveChain(

@@ -8,6 +8,7 @@ import { joinedStream, type ChunkOwner } from '../volumes/zfs/joined-stream.ts';
 import { packSource } from './pack-source.ts';
 import type { TransferOptions } from './progress.ts';
 import { orderedReads, piecesInOrder } from './restore-reads.ts';
+import type { SharedReadAhead } from './shared-read-ahead.ts';
 import type { ContentFile, StreamFiles, VolumeReader } from './volume-reader.ts';
 import { loadOptions } from './volume-restore.ts';
 
@@ -40,18 +41,17 @@ export async function* lentStreamBytes(
 }
 
 /**
- * The same for who reads as many streams as a chain has at once: without threads, and with the memory of one blob and one small chunk.
- * A chunk may only be read until the next is asked for.
+ * The same for who reads as many streams as a chain has at once: without threads, and with the memory of one blob and one small chunk,
+ * beside what all of them have ahead. A chunk may only be read until the next is asked for.
  */
 export async function* streamBytesBesideOthers(
-  repository: Repository,
+  ahead: SharedReadAhead,
   volume: VolumeReader,
   stream: number,
   { signal }: TransferOptions,
 ): AsyncGenerator<Uint8Array> {
   const files = await volume.stream(stream);
-  const lent = (file: ContentFile): AsyncGenerator<Uint8Array> =>
-    lentBlobsOf(repository, file.content, signal);
+  const lent = (file: ContentFile): AsyncGenerator<Uint8Array> => lentBlobs(ahead.blobs(file.content));
   if (files.kind === 'whole') {
     yield* lent(files.send);
     return;
@@ -102,13 +102,9 @@ async function* explained(
  * Blobs one after the other, in pieces whose memory goes when the next is asked for: who is in the middle of a blob of each of many
  * streams has half of each.
  */
-async function* lentBlobsOf(
-  repository: Repository,
-  ids: readonly Id[],
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array> {
-  for (const id of ids) {
-    for (const piece of inPieces(await repository.loadBlob('data', id, signal))) {
+async function* lentBlobs(blobs: AsyncIterable<Uint8Array<ArrayBuffer>>): AsyncGenerator<Uint8Array> {
+  for await (const blob of blobs) {
+    for (const piece of inPieces(blob)) {
       yield piece;
       release(piece);
     }

@@ -44,6 +44,7 @@ export class VolumeReader {
   readonly #root: readonly TreeNode[];
   readonly #signal: AbortSignal | undefined;
   #segments: Promise<readonly TreeNode[]> | undefined;
+  #streams: Promise<readonly TreeNode[]> | undefined;
 
   private constructor(
     repository: Repository,
@@ -158,6 +159,11 @@ export class VolumeReader {
 
   /** The folders of a volume's streams, in order. */
   async streamFolders(): Promise<readonly TreeNode[]> {
+    this.#streams ??= this.#streamFolders();
+    return this.#streams;
+  }
+
+  async #streamFolders(): Promise<readonly TreeNode[]> {
     const folders = await this.#folder(this.#root, STREAMS_FOLDER);
     const recorded = this.record.streams ?? [];
     const bytes = recorded.reduce((sum, stream) => sum + stream.bytes, 0);

@@ -10,6 +10,7 @@ import {
   type ConsolidationPlan,
   type ConsolidationResult,
 } from '../../transfer/consolidate.ts';
+import type { Consolidated } from '../../transfer/consolidated.ts';
 import { addFilterOptions, readOwnFilter, type FilterOptions } from '../filter.ts';
 import type { Output } from '../output.ts';
 import { Reporter } from '../progress.ts';
@@ -30,7 +31,8 @@ Examples:
 
 A backup of a ZFS dataset holds a full send stream and the increments behind it. This merges them into one full stream, out of the
 repository alone: no pool is asked, and zfs receive takes it as it takes any. It is a snapshot of its own with the time, host and tags
-of the old one, and the next increment builds on it. The old one stays unless --forget is given; other backups keep what they need.`;
+of the old one, and the next increment builds on it. The old one stays unless --forget is given; other backups keep what they need.
+A backup that was merged already is not merged again; with --forget the old one goes then.`;
 
 export const verb: Verb = {
   configure(command, run) {
@@ -65,8 +67,10 @@ export const verb: Verb = {
           const { plan, result } = done;
           let removed: readonly Id[] = [];
           try {
-            if (forget && result !== undefined)
-              removed = await removeOld(context, plan.snapshotId, result.snapshotId);
+            const { earlier } = plan;
+            const made = result && { merged: result.snapshotId, replaced: [plan.snapshotId] };
+            const done = made ?? (dryRun ? undefined : earlier);
+            if (forget && done !== undefined) removed = await removeOld(context, done);
           } finally {
             // Also where the old one could not be removed: the new one is there.
             output.record(recordOf(plan, result, dryRun, removed));
@@ -103,21 +107,24 @@ async function consolidate(
 }
 
 /** Only now, when the new one is there for sure, and under the lock that forget takes, which is not to be held for hours. */
-async function removeOld(context: Context, id: Id, merged: Id): Promise<readonly Id[]> {
+async function removeOld(context: Context, { merged, replaced }: Consolidated): Promise<readonly Id[]> {
   return withRepository(context, { lock: 'sweep' }, async (repository, { signal }) => {
     // A policy may have removed it while no lock was held; then the old one is all that there is.
     await repository.loadSnapshot(merged, signal);
-    const { removed } = await executeForget(repository, await planForgetNamed(repository, [id]), { signal });
-    context.output.say(`removed snapshot ${id.slice(0, 8)}`);
+    const plan = await planForgetNamed(repository, replaced);
+    const { removed } = await executeForget(repository, plan, { signal });
+    for (const id of removed) context.output.say(`removed snapshot ${id.slice(0, 8)}`);
     return removed;
   });
 }
 
 function showPlan(output: Output, plan: ConsolidationPlan, forget: boolean, dryRun: boolean): void {
-  const { snapshotId, streams, bytes, nothing } = plan;
+  const { snapshotId, streams, bytes, nothing, earlier } = plan;
   const id = snapshotId.slice(0, 8);
   if (nothing !== undefined) {
-    output.say(`nothing to do for ${id}: ${nothing}`);
+    output.say(`nothing to merge for ${id}: ${nothing}`);
+    if (dryRun && forget)
+      for (const old of earlier?.replaced ?? []) output.say(`would remove snapshot ${old.slice(0, 8)}`);
     return;
   }
   output.say(
@@ -129,7 +136,7 @@ function showPlan(output: Output, plan: ConsolidationPlan, forget: boolean, dryR
 }
 
 function recordOf(
-  { snapshotId, streams, bytes, nothing }: ConsolidationPlan,
+  { snapshotId, streams, bytes, nothing, earlier }: ConsolidationPlan,
   result: ConsolidationResult | undefined,
   dryRun: boolean,
   removed: readonly Id[],
@@ -141,6 +148,7 @@ function recordOf(
     streams: streams.length,
     bytes_read: bytes,
     ...(nothing !== undefined && { nothing }),
+    ...(earlier && { snapshot_id: earlier.merged }),
     ...(result && {
       snapshot_id: result.snapshotId,
       total_bytes_processed: result.bytes,

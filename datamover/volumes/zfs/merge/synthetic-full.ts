@@ -77,7 +77,13 @@ class ChainMerge {
 
   async *run(): AsyncGenerator<Uint8Array> {
     const begins: WholeRecord<BeginRecord>[] = [];
-    for (const { cursor } of this.#chain) begins.push(await this.#open(cursor, begins.at(-1)?.record));
+    // Each may come from afar.
+    const opened = await Promise.allSettled(this.#chain.map(({ cursor }) => cursor.open()));
+    for (const [i, { cursor }] of this.#chain.entries()) {
+      const begin = opened[i];
+      if (begin?.status !== 'fulfilled') throw begin?.reason;
+      begins.push(await this.#begin(cursor, begin.value, begins.at(-1)?.record));
+    }
     const last = begins.at(-1);
     const end = this.#chain.at(-1)?.cursor;
     if (last === undefined || end === undefined) throw new Error('there are no streams to merge');
@@ -118,8 +124,11 @@ class ChainMerge {
     yield* output.end();
   }
 
-  async #open(cursor: StreamCursor, before: BeginRecord | undefined): Promise<WholeRecord<BeginRecord>> {
-    const begin = await cursor.open();
+  async #begin(
+    cursor: StreamCursor,
+    begin: WholeRecord<BeginRecord>,
+    before: BeginRecord | undefined,
+  ): Promise<WholeRecord<BeginRecord>> {
     try {
       checkMergeable(begin.record, begin.header, before, new HeaderFields(begin.record.bigEndian));
     } catch (error) {

@@ -1,0 +1,84 @@
+import { toBytes } from '../repository/id.ts';
+import type { Repository } from '../repository/repository.ts';
+import type { Snapshot } from '../repository/snapshot.ts';
+import type { Id } from '../repository/types.ts';
+import { chainOf, type ChainStream } from './stream-chain.ts';
+import { VolumeReader, type StreamFiles } from './volume-reader.ts';
+
+/** A chain that was merged. */
+export interface Consolidated {
+  readonly merged: Id;
+  /** The snapshots that it was made of, and takes the place of: they can go. */
+  readonly replaced: readonly Id[];
+}
+
+interface ChainSnapshot {
+  readonly id: Id;
+  readonly snapshot: Snapshot;
+  readonly streams: readonly ChainStream[];
+}
+
+/**
+ * Looks, beside a backup of a chain, for the one that it was merged into, or was made of. Both are of one line (restic's
+ * `original`), and their chains end with the same snapshot of ZFS. A merged one of which a blob is missing is none.
+ */
+export async function findConsolidated(
+  repository: Repository,
+  of: ChainSnapshot,
+  signal?: AbortSignal,
+): Promise<Consolidated | undefined> {
+  const line = [of];
+  for await (const { id, snapshot } of repository.snapshots({ onProblem: () => undefined })) {
+    if (id === of.id || lineOf({ id, snapshot }) !== lineOf(of)) continue;
+    const streams = await chainIn(repository, id, snapshot, signal);
+    if (streams !== undefined) line.push({ id, snapshot, streams });
+  }
+  signal?.throwIfAborted();
+  const guid = of.streams.at(-1)?.zfs.guid;
+  const same = line.filter(({ streams }) => streams.at(-1)?.zfs.guid === guid);
+  const replaced = same.filter(({ streams }) => streams.length > 1).map(({ id }) => id);
+  if (replaced.length === 0) return undefined;
+  for (const { id, snapshot, streams } of same) {
+    if (streams.length > 1 || streams[0]?.zfs.merged === undefined) continue;
+    if (await isWhole(repository, id, snapshot, signal)) return { merged: id, replaced };
+  }
+  return undefined;
+}
+
+function lineOf({ id, snapshot: { original } }: Pick<ChainSnapshot, 'id' | 'snapshot'>): Id {
+  return original ?? id;
+}
+
+/** Undefined of what is no chain, or cannot be read. */
+async function chainIn(
+  repository: Repository,
+  id: Id,
+  snapshot: Snapshot,
+  signal?: AbortSignal,
+): Promise<readonly ChainStream[] | undefined> {
+  try {
+    return chainOf((await VolumeReader.open(repository, id, snapshot, signal)).record);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether all blobs of its one stream are in the index. */
+async function isWhole(
+  repository: Repository,
+  id: Id,
+  snapshot: Snapshot,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const files = await VolumeReader.open(repository, id, snapshot, signal)
+    .then((reader) => reader.stream(0))
+    .catch(() => undefined);
+  return (
+    files?.kind === 'apart' &&
+    blobsOf(files).every((blob) => repository.index.lookup('data', toBytes(blob)) !== undefined)
+  );
+}
+
+function blobsOf({ records, blocks }: Extract<StreamFiles, { kind: 'apart' }>): Id[] {
+  return [...records.content, ...blocks.content];
+}
