@@ -56,8 +56,9 @@ export class HeldSource {
     };
     const { held, content } = await readAll();
     const { base, changes, source } = this.#read;
+    const sample = base && (await this.#compare(plan, repository.key, content, held, options.signal));
+    held.done?.();
     if (base === undefined) return content;
-    const sample = await this.#compare(plan, repository.key, content, held, options.signal);
     if (sample?.differsAt === undefined) {
       this.#found = {
         changedBytes: content.record.bytes - content.keptBytes,
@@ -77,7 +78,8 @@ export class HeldSource {
     );
     const request = { bases: [], distrusted: true };
     this.#read = await this.#driver.planRead(source, request, options.signal);
-    const again = (await readAll()).content;
+    const { held: heldAgain, content: again } = await readAll();
+    heldAgain.done?.();
     const { read } = content.counters;
     return {
       ...again,

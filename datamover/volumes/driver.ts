@@ -115,6 +115,8 @@ export interface HeldRead {
   readonly readRanges?: (ranges: readonly ByteRange[], signal?: AbortSignal) => AsyncIterable<RangeContent>;
   /** Asked after all is read, where the storage could not hold still: a sentence if what was read may be of two moments. */
   readonly changedMeanwhile?: () => Promise<string | undefined>;
+  /** All that is read of it has been read: a storage may begin to let it go, beside what is left to do. */
+  done?(): void;
   /** Always called, also after a failure; never throws for what is gone already. */
   release(): Promise<void>;
 }

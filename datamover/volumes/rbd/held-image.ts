@@ -84,8 +84,13 @@ export class HeldImage implements HeldRead {
         await other.close();
       }
     } finally {
-      await this.#session.close();
+      // Nobody waits for its end here: it holds nothing any more, and the driver's close does.
+      void this.#session.close();
     }
+  }
+
+  done(): void {
+    this.release().catch(() => undefined);
   }
 
   async *#ranges(ranges: readonly ByteRange[], signal?: AbortSignal): AsyncGenerator<RangeContent> {

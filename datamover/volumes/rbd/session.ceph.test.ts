@@ -75,8 +75,10 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
       const again = await driver.hold(plan);
       const { content } = await readFeed(plan, again.feed, 'b'.repeat(64), base);
       expect(content.equals(await site.read(two))).toBe(true);
+      again.done?.();
       await again.release();
       expect(await list()).toEqual(before);
+      await driver.close();
       expect(await sessions()).toEqual([]);
     },
     PATIENCE,
