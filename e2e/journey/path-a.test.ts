@@ -254,8 +254,10 @@ describePeers([...SYSTEM_PEERS, 'restic-current'], "Velero's own way to move dat
     const { velero, mover, s3 } = system;
     second = await startSystem({
       shared: { bucket: velero.bucket, password: mover.password },
-      veleroArgs: ['--backup-sync-period=2s'],
     });
+    // Velero looks for backups when it starts, if it knows by then that the location is available; else after a minute.
+    await second.velero.server.kill();
+    await second.velero.server.start();
     expect(second.s3.endpoint).toBe(s3.endpoint);
     expect(second.cluster.server).not.toBe(system.cluster.server);
     const [other, backups] = [second, ['second', 'plain']];

@@ -103,10 +103,12 @@ export class Crashes {
 
   /** As an earlier `forget` without --prune would have left it. */
   async #forgetOldest(): Promise<void> {
-    const listed = (await this.#site.json(['snapshots', '--volume', VOLUME])) as { id: string }[];
-    const oldest = listed[0]?.id ?? '';
     const store = await this.#site.store();
-    await store.remove({ type: 'snapshots', name: oldest });
+    const repository = await Repository.open(store, PASSWORD);
+    const found = [];
+    for await (const { id, snapshot } of repository.snapshots()) found.push({ id, time: snapshot.time });
+    const [oldest] = found.sort((a, b) => (a.time < b.time ? -1 : 1));
+    await store.remove({ type: 'snapshots', name: oldest?.id ?? '' });
     await store.close();
   }
 
@@ -129,8 +131,10 @@ export class Crashes {
     this.#usual[verb] = this.#usual[verb] === 0 ? took : (this.#usual[verb] + took) / 2;
     if (hash === undefined) return;
     // The killed run may have come as far as its snapshot: that one holds the same image.
-    const listed = (await this.#site.json(['snapshots', '--volume', VOLUME])) as { id: string }[];
-    for (const { id } of listed) if (!this.#hashes.has(id)) this.#hashes.set(id, hash);
+    const store = await this.#site.store();
+    for await (const { name } of store.list(['snapshots']))
+      if (!this.#hashes.has(name)) this.#hashes.set(name, hash);
+    await store.close();
   }
 
   async #kill(verb: Verb): Promise<void> {

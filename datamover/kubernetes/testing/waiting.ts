@@ -1,15 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Asks until the answer is yes; throws after `patienceMs`, with what `describe` says. */
+const SHORTEST_MS = 20;
+const LONGEST_MS = 250;
+
+/** Asks until the answer is yes, after a while less often: an answer may cost a process. Throws after `patienceMs`, with what `describe` says. */
 export async function until(
   condition: () => boolean | Promise<boolean>,
   describe: () => string,
   patienceMs = 90_000,
 ): Promise<void> {
-  const deadline = performance.now() + patienceMs;
+  const begun = performance.now();
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`not in ${patienceMs} ms: ${describe()}`);
-    await delay(20);
+    const waited = performance.now() - begun;
+    if (waited > patienceMs) throw new Error(`not in ${patienceMs} ms: ${describe()}`);
+    await delay(Math.min(SHORTEST_MS + waited / 10, LONGEST_MS));
   }
 }
 
