@@ -4,10 +4,13 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { FINALIZER } from '../../api/names.ts';
+import { customResourceDefinition } from '../../api/schema/kind.ts';
+import { volumeSnapshotBackup } from '../../api/volume-snapshot-backup.ts';
 import { describePeers } from '../../e2e/servers/describe-peers.ts';
 import { startMinio } from '../../e2e/servers/minio.ts';
 import { makeBucket } from '../../e2e/servers/s3-server.ts';
 import { KUBERNETES_PEERS } from '../../e2e/servers/kubernetes.ts';
+import { describeCause } from '../errors.ts';
 import { orMissing } from '../kubernetes/api-error.ts';
 import { SECRETS } from '../kubernetes/core-resources.ts';
 import { until } from '../kubernetes/testing/waiting.ts';
@@ -308,12 +311,6 @@ describePeers(
       expect(findCondition(waiting.status?.conditions, 'Assigned')).toMatchObject({
         ...{ status: 'False', reason: 'NodeUnavailable' },
       });
-      /** The clock goes on, and the transfer is looked at. */
-      const pass = async (ms: number): Promise<void> => {
-        bench.clock.aheadMs += ms;
-        const touch = ['annotate', 'vsb', made.metadata.name, `at=${bench.clock.aheadMs}`, '--overwrite'];
-        await bench.cluster.kubectl([...touch, `--namespace=${namespace}`]);
-      };
       /** Seconds, as its status says; no more is to be noted of one that has ended. */
       const waited = async (): Promise<number> => {
         const { phase, lasted = [] } = (await bench.read(made)).status ?? {};
@@ -333,12 +330,12 @@ describePeers(
         // The first note of a new controller: from then on it has seen the transfer.
         await until(
           async () => {
-            await pass(11_000);
+            await bench.pass(made, 11_000);
             return (await waited()) > before;
           },
           () => `controller ${life} to begin`,
         );
-        await pass(share * 1_000);
+        await bench.pass(made, share * 1_000);
         await until(
           async () => (await waited()) >= before + share,
           () => `controller ${life} to note that it waited`,
@@ -346,6 +343,53 @@ describePeers(
       }
       const { status } = await bench.ended(made, 'Failed');
       expect(status?.message).toContain(because);
+    }, 180_000);
+
+    test('CRDs from before status.lasted: the time limit holds, and the log says how to renew them', async () => {
+      await bench.stopController();
+      const today = customResourceDefinition(volumeSnapshotBackup);
+      const before: unknown = JSON.parse(JSON.stringify(today), (key, value: unknown) =>
+        key === 'lasted' ? undefined : value,
+      );
+      const { namespace, content } = await bench.makeSnapshot({ node: 'nowhere' });
+      const made = await bench.backUp(namespace, content);
+      const note = { what: 'homeless', as: '1', seconds: 1 };
+      const { apiVersion, kind, metadata } = made;
+      const noted = {
+        apiVersion,
+        kind,
+        metadata: { namespace, name: metadata.name },
+        status: { lasted: [note] },
+      };
+      const refused = async (): Promise<boolean> => {
+        const trial = ['apply', '--server-side', '--subresource=status', '--dry-run=server', '--filename=-'];
+        const trying = bench.cluster.kubectl(trial, { input: JSON.stringify(noted) });
+        return trying.then(
+          () => false,
+          (error: unknown) => describeCause(error).includes('status.lasted: field not declared in schema'),
+        );
+      };
+      await bench.cluster.apply(before as object);
+      await until(refused, () => 'the server goes by the older CRD');
+      bench.start();
+      const told = 'the CRDs are older than this controller';
+      await bench.when(made, ({ status }) => status?.message?.includes('node nowhere') === true, 'waits');
+      await bench.pass(made, 11_000);
+      await until(
+        () => bench.log.some((line) => line.includes(told)),
+        () => bench.log.slice(-30).join('\n'),
+      );
+      await bench.pass(made, DEFAULTS.nodeTimeout);
+      const { status } = await bench.ended(made, 'Failed');
+      expect(status).toMatchObject({ message: expect.stringContaining('node nowhere') });
+      expect(status).not.toHaveProperty('lasted');
+      await bench.stopController();
+      await bench.cluster.apply(today);
+      await until(
+        async () => !(await refused()),
+        () => 'the server goes by the CRD of today',
+      );
+      bench.start();
     }, 180_000);
 
     test('K-16: limits hold while many wait, and each is carried once', async () => {

@@ -229,6 +229,13 @@ export class ControllerBench {
     return answer as T;
   }
 
+  /** The clock goes on, and the backup is looked at. */
+  async pass({ metadata }: Stored<VolumeSnapshotBackup>, ms: number): Promise<void> {
+    this.clock.aheadMs += ms;
+    const touch = ['annotate', 'vsb', metadata.name, `at=${this.clock.aheadMs}`, '--overwrite'];
+    await this.cluster.kubectl([...touch, `--namespace=${metadata.namespace}`]);
+  }
+
   /** Resolves with the object as soon as it is so. */
   async when<T extends TransferObject>(object: T, is: (object: T) => boolean, what: string): Promise<T> {
     let seen = await this.read(object);
