@@ -32,15 +32,15 @@ describePeer('openzfs', 'a restore that runs out of room', () => {
       const [parent, filler] = [`${pool}/tight`, `${pool}/filler`];
       await zfs.zfs('create', parent);
       await zfs.zfs('create', '-o', 'compression=off', filler);
-      // All but some 8 MiB of the pool's own room: no quota stands in the way, the pool is what is full.
+      // All but some 3 MiB of the pool's own room: no quota stands in the way, the pool is what is full.
       const available = async (): Promise<number> =>
         Number(await zfs.zfs('get', '-Hpo', 'value', 'available', parent));
-      const rest = Math.floor((await available()) / MIB) - 8;
+      const rest = Math.floor((await available()) / MIB) - 3;
       await zfs.run('sh', '-c', `dd if=/dev/zero of=/${filler}/rest bs=1M count=${rest}; sync`);
       await inFolder(async (folder) => {
-        // A little too much: each page that finds no room waits for the pool.
-        const content = randomBytes(12 * MIB);
-        const path = await writeImage(`${folder}/image`, 16 * MIB, [{ offset: MIB, content }]);
+        // A little too much: in so little room each page waits for the pool's last transaction.
+        const content = randomBytes(5 * MIB);
+        const path = await writeImage(`${folder}/image`, 8 * MIB, [{ offset: MIB, content }]);
         const repository = await newRepository(new MemoryStore());
         const { snapshotId = '' } = await backUpImage(repository, path);
         const target = { kind: 'driver', driver, location: `${parent}/volume` } as const;
