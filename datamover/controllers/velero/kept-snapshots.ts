@@ -36,10 +36,13 @@ export async function settleSnapshots(
   const kept =
     claim === undefined ? [] : (await snapshots.list({ namespace, labelSelector })).items.filter(isKept);
   const { items } = await client.of(resourceOf(volumeSnapshotBackup)).list({ namespace });
+  const others = items.filter((other) => other.metadata.name !== transfer && runs(other));
+  const claims = await Promise.all(others.map((other) => claimOf(client, other)));
   const plan = planSnapshots({
     ...{ own: own && dated(own), kept: kept.map(dated), isBase, hasClaim: claim !== undefined },
     keep: claim === undefined ? 'None' : wanted(claim),
-    othersRun: items.some((other) => other.metadata.name !== transfer && mayReadFrom(other, name)),
+    // Whose objects are gone may have been anybody's.
+    othersRun: claims.some((other) => other === undefined || other === name),
   });
   if (plan.keep !== undefined && own !== undefined && claim !== undefined)
     await keepAsBase(client, own, claim.metadata);
@@ -60,15 +63,27 @@ export function isKept({
   return annotations?.[ANNOTATIONS.keptAs] === uid;
 }
 
-/** Whether a transfer reads, or will, from a snapshot of this claim. What nobody of ours serves never ends, and reads nothing. */
-export function mayReadFrom(
-  { metadata, status }: Pick<Stored<VolumeSnapshotBackup>, 'metadata' | 'status'>,
-  claim: string,
-): boolean {
+/** Whether a transfer reads, or will, from a snapshot. What nobody of ours serves never ends, and reads nothing. */
+export function runs({
+  metadata,
+  status,
+}: Pick<Stored<VolumeSnapshotBackup>, 'metadata' | 'status'>): boolean {
   const ours = metadata.finalizers?.includes(FINALIZER) === true || status?.transferID !== undefined;
-  const ended = FINAL_PHASES.some((phase) => phase === status?.phase);
-  // Before it is resolved nobody knows whose it is.
-  return ours && !ended && (status?.sourcePVCData?.name ?? claim) === claim;
+  return ours && !FINAL_PHASES.some((phase) => phase === status?.phase);
+}
+
+/** The claim that a transfer reads a snapshot of. Nobody comes back to what stayed for one that was not resolved yet, so it is looked up. */
+async function claimOf(
+  client: Client,
+  { metadata: { namespace }, spec, status }: Stored<VolumeSnapshotBackup>,
+): Promise<string | undefined> {
+  if (status?.sourcePVCData !== undefined) return status.sourcePVCData.name;
+  const contents = client.of(SNAPSHOT_CONTENTS);
+  const content = await orMissing(contents.get(undefined, spec.volumeSnapshotContent.name));
+  const { namespace: home, name } = content?.spec.volumeSnapshotRef ?? {};
+  if (name === undefined || home !== namespace) return undefined;
+  const snapshot = await orMissing(client.of(SNAPSHOTS).get(namespace, name));
+  return snapshot?.spec.source.persistentVolumeClaimName;
 }
 
 /** One of that name that somebody made meanwhile is another. */
