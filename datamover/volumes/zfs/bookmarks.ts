@@ -31,27 +31,30 @@ export async function keepBookmark(
   const others = there.filter((other) => other !== name);
   const old = others.slice(0, Math.max(0, others.length - (KEPT - 1)));
   const done = await Promise.allSettled([
-    ...(there.includes(name) ? [] : [makeBookmark(dataset, snapshot, name)]),
+    ...(there.includes(name) ? [] : [makeBookmark(dataset, snapshot, guid)]),
     ...old.map((other) => removeBookmark(dataset, other)),
   ]);
   for (const result of done) if (result.status === 'rejected') throw result.reason;
 }
 
-async function makeBookmark(dataset: string, snapshot: string, name: string): Promise<void> {
-  const request = { operation: 'bookmark ZFS snapshot', subject: snapshot };
-  await runZfs({ ...request, args: ['bookmark', snapshot, name] }).catch(async (error: unknown) => {
+async function makeBookmark(dataset: string, snapshot: string, guid: string): Promise<void> {
+  const name = bookmarkName(dataset, guid);
+  const make = async (of: string): Promise<unknown> =>
+    runZfs({ operation: 'bookmark ZFS snapshot', subject: of, args: ['bookmark', of, name] });
+  await make(snapshot).catch(async (error: unknown) => {
+    const moments = await listMoments(dataset);
     // Another backup of the same snapshot was quicker.
-    if (!(await isThere(dataset, name))) throw error;
+    if (moments.some((moment) => moment.name === name)) return;
+    const renamed = moments.find((moment) => moment.kind === 'snapshot' && moment.guid === guid);
+    if (renamed === undefined || renamed.name === snapshot) throw error;
+    await make(renamed.name);
   });
 }
 
 async function removeBookmark(dataset: string, name: string): Promise<void> {
   const request = { operation: 'remove ZFS bookmark', subject: name };
   await runZfs({ ...request, args: ['destroy', name] }).catch(async (error: unknown) => {
-    if (await isThere(dataset, name)) throw error;
+    const moments = await listMoments(dataset);
+    if (moments.some((moment) => moment.name === name)) throw error;
   });
-}
-
-async function isThere(dataset: string, bookmark: string): Promise<boolean> {
-  return (await listMoments(dataset)).some(({ name }) => name === bookmark);
 }

@@ -2,22 +2,25 @@ import { isGone } from '../../process/owner.ts';
 import { askZfs } from './command.ts';
 import { destroyZfs } from './destroy.ts';
 import { releaseStaleHolds } from './holds.ts';
-import { isMissing, RESTORING } from './inspect.ts';
+import { findDataset, isMissing, restoringOf } from './inspect.ts';
 import { parseZfsName } from './name.ts';
-import { cloneFolder, READING, removeStaleClones, type PossibleClone } from './read-clone.ts';
+import { cloneFolder, removeStaleClones } from './read-clone.ts';
 
 /** Takes away what transfers that were killed left on a volume, or of it. A half received filesystem stays: it can go on. */
 export async function cleanUpVolume(location: string, signal?: AbortSignal): Promise<string[]> {
   const { dataset } = parseZfsName(location);
-  const there = await survey(dataset, signal);
+  const [there, { held, volumes }] = await Promise.all([
+    findDataset(dataset, 'clean up', signal),
+    survey(dataset, signal),
+  ]);
   if (there === undefined) return [];
-  const [owner = '', since] = there.restoring.split(':');
+  const [owner = '', since] = restoringOf(there.properties)?.split(':') ?? [];
   if (since !== undefined && isGone(owner, Number(since) * 1000)) {
     await destroyZfs(dataset);
     return [`destroyed ${dataset}, which a restore that was killed had half made`];
   }
-  const released = await releaseStaleHolds(there.held);
-  const removed = await removeStaleClones(dataset, there.volumes);
+  const released = await releaseStaleHolds(held);
+  const removed = await removeStaleClones(dataset, volumes, signal);
   return [
     ...released.map((snapshot) => `released ${snapshot}, which a backup that was killed had held`),
     ...removed.map((clone) => `destroyed ${clone}, which a backup that was killed had read`),
@@ -25,35 +28,33 @@ export async function cleanUpVolume(location: string, signal?: AbortSignal): Pro
 }
 
 interface Survey {
-  /** Of the dataset: its property RESTORING. */
-  readonly restoring: string;
-  /** Of its snapshots those that anybody holds. */
+  /** Of the dataset's snapshots those that anybody holds. */
   readonly held: readonly string[];
   /** In the folder where our clones are. */
-  readonly volumes: readonly PossibleClone[];
+  readonly volumes: readonly { readonly name: string; readonly origin: string }[];
 }
 
-/** All that a clean-up has to know, in one command: each costs more than its answer. Undefined where the dataset is not there. */
-async function survey(dataset: string, signal?: AbortSignal): Promise<Survey | undefined> {
-  const columns = ['name', 'type', 'origin', 'userrefs', READING, RESTORING];
+/**
+ * In one command, for each costs more than its answer. No properties of users: `zfs` prints their line ends as they are, and whoever
+ * may set one on a volume of his own could write whole lines of the answer.
+ */
+async function survey(dataset: string, signal?: AbortSignal): Promise<Survey> {
+  const columns = ['name', 'type', 'origin', 'userrefs'];
   const places = new Set([dataset, cloneFolder(dataset)]);
   const rows = await askZfs({
     operation: 'clean up',
     subject: dataset,
-    args: ['list', '-Hp', '-d', '1', '-t', 'filesystem,volume,snapshot', '-o', columns.join(','), ...places],
+    args: ['list', '-Hp', '-d', '1', '-t', 'volume,snapshot', '-o', columns.join(','), ...places],
     ...(signal !== undefined && { signal }),
   }).catch((error: unknown) => {
     if (isMissing(error)) return [];
     throw error;
   });
-  const things = rows.map(([name = '', type = '', origin = '', holds = '', reader = '', restoring = '']) => ({
-    ...{ name, type, origin, holds: Number(holds), reader, restoring },
+  const things = rows.map(([name = '', type = '', origin = '', holds = '']) => ({
+    ...{ name, type, origin, holds: Number(holds) },
   }));
-  const own = things.find(({ name }) => name === dataset);
-  if (own === undefined) return undefined;
   const held = things.filter(({ name, holds }) => name.startsWith(`${dataset}@`) && holds > 0);
   return {
-    restoring: own.restoring,
     held: held.map(({ name }) => name),
     volumes: things.filter(({ type }) => type === 'volume'),
   };

@@ -257,6 +257,52 @@ describePeer('openzfs', 'the ZFS driver: volumes', () => {
     expect(await traces()).toBe('');
   }, 120_000);
 
+  test('snapshots that are renamed, or go to a clone that is promoted, while they are held leave no hold', async () => {
+    const [vol, clone] = [`${home}/moving`, `${home}/moved`];
+    await zfs.zfs('create', '-s', '-V', '8M', vol);
+    await shell(`zfs snapshot ${vol}@a; zfs snapshot ${vol}@b; zfs clone ${vol}@a ${clone}`);
+    const record = { guid: await guidOf(zfs, `${vol}@a`) };
+    const bases = [{ snapshotId: 'ab'.repeat(32), bytes: 8 * MIB, record }];
+    const plan = await driver.planRead(await driver.identify(`${vol}@b`), { bases });
+    await zfs.zfs('rename', `${vol}@a`, `${vol}@old`);
+    // The base has another name now, and is the same.
+    const held = await driver.hold(plan);
+    expect(held.feed).toMatchObject({
+      increment: true,
+      command: { args: ['send', '-i', `${vol}@old`, `${vol}@b`] },
+    });
+    await shell(`zfs rename ${vol}@b ${vol}@new; zfs promote ${clone}`);
+    expect(await traces()).toMatch(/moved@old\tdatamover:.*moving@new\tdatamover:/s);
+    await driver.keepBase(plan);
+    expect(await shell(`zfs list -Ho name -t bookmark -r ${vol}`)).toBe(
+      `${vol}#datamover-${plan.source.record.guid}\n`,
+    );
+    await held.release();
+    expect(await traces()).toBe('');
+  }, 240_000);
+
+  test('what others write into the properties of their volumes harms no other volume', async () => {
+    const [vol, evil] = [`${home}/victim`, `${home}/evil`];
+    for (const name of [vol, evil]) await zfs.zfs('create', '-s', '-V', '8M', name);
+    const dead = '0123456789abcdef-1-1-1:1';
+    const lines = [
+      `x`,
+      [vol, 'volume', '-', '0', '-', dead].join('\t'),
+      [`${vol}@a`, 'snapshot', '-', '1', '-', dead].join('\t'),
+      [vol, 'volume', `${vol}@a`, '0', dead, dead].join('\t'),
+    ];
+    for (const name of ['reading', 'restoring'])
+      await zfs.zfs('set', `datamover.io:${name}=${lines.join('\n')}`, evil);
+    expect(await driver.cleanUp(vol)).toEqual([]);
+    // A copy that came with its properties is nobody's half-made volume.
+    const receive = `zfs snapshot ${vol}@a; zfs set datamover.io:restoring=${dead} ${vol}; zfs send -p ${vol}@a | zfs receive ${home}/copy`;
+    await shell(receive);
+    expect(await driver.cleanUp(`${home}/copy`)).toEqual([]);
+    const need = { bytes: 8 * MIB, force: false };
+    await expect(driver.planTarget(`${home}/copy`, need)).rejects.toThrow(/exists and has 8388608 bytes/);
+    expect(await shell(`zfs list -Ho name ${vol} ${home}/copy`)).toBe(`${home}/copy\n${vol}\n`);
+  }, 240_000);
+
   test('a zfs send that is killed makes no backup and leaves no hold; the next attempt is whole', async () => {
     const vol = `${home}/killed`;
     await zfs.zfs('create', '-s', '-V', '32M', vol);

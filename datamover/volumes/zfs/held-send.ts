@@ -46,10 +46,10 @@ async function holdBoth(
     // A bookmark cannot be held: `zfs send` has read all of it before its first byte.
     const held = [source.location, ...(base?.kind === 'snapshot' ? [base.name] : [])];
     const tag = await holdSnapshots(held, signal).catch(async (error: unknown) => {
-      // Destroyed since it was looked at; a bookmark of it may be left.
-      const bookmark = await bookmarkOf(source.dataset, base);
-      if (bookmark === undefined) throw error;
-      base = bookmark;
+      // Destroyed or renamed since it was looked at.
+      const other = await otherNameOf(source.dataset, base);
+      if (other === undefined) throw error;
+      base = other;
       return undefined;
     });
     if (tag === undefined) continue;
@@ -63,11 +63,13 @@ async function holdBoth(
   }
 }
 
-async function bookmarkOf(dataset: string, from: SendFrom | undefined): Promise<SendFrom | undefined> {
+/** Of a base that is not there under its name any more: the snapshot by its new name, or the bookmark that is left of it. */
+async function otherNameOf(dataset: string, from: SendFrom | undefined): Promise<SendFrom | undefined> {
   if (from?.kind !== 'snapshot') return undefined;
   const moments = await listMoments(dataset).catch(() => []);
   const same = moments.filter(({ guid }) => guid === from.guid);
-  return same.some(({ kind }) => kind === 'snapshot') ? undefined : same[0];
+  if (same.some(({ name }) => name === from.name)) return undefined;
+  return same.find(({ kind }) => kind === 'snapshot') ?? same[0];
 }
 
 /** Names are used again: what is held must be what was planned. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { isGone, ownerName } from '../../process/owner.ts';
 import { askZfs, runZfs } from './command.ts';
+import { poolOf } from './name.ts';
 
 /** `datamover:<owner>:<epoch seconds>:<random>`: a hold of ours, with the process that took it, and when. */
 const TAG = /^datamover:([^:]+):(\d+):/;
@@ -25,20 +26,38 @@ export async function holdSnapshots(snapshots: readonly string[], signal?: Abort
   return tag;
 }
 
-/** Lets snapshots go; what is not held, or not there, is no failure. */
+/**
+ * Lets snapshots of one pool go; what is not held, or not there, is no failure. One that was renamed meanwhile, or went to a clone
+ * that was promoted, took its holds along.
+ */
 export async function releaseSnapshots(tag: string, snapshots: readonly string[]): Promise<void> {
-  const release = {
+  // It goes on behind one that it cannot let go.
+  await release(tag, snapshots).catch(async () => {
+    const pool = poolOf(snapshots[0] ?? '');
+    const left = await listHeld(pool)
+      .then(listHolds)
+      .catch(() => []);
+    const ours = left.flatMap((hold) => (hold.tag === tag ? [hold.snapshot] : []));
+    if (ours.length > 0) await release(tag, ours);
+  });
+}
+
+async function release(tag: string, snapshots: readonly string[]): Promise<void> {
+  await runZfs({
     operation: 'release ZFS snapshot',
     subject: snapshots.join(' and '),
     args: ['release', tag, ...snapshots],
-  };
-  // It goes on behind one that it cannot let go.
-  await runZfs(release).catch(async (error: unknown) => {
-    for (const snapshot of snapshots) {
-      const holds = await listHolds([snapshot]).catch(() => []);
-      if (holds.some((hold) => hold.tag === tag)) throw error;
-    }
   });
+}
+
+/** Of a pool's snapshots those that anybody holds. */
+async function listHeld(pool: string): Promise<string[]> {
+  const counts = await askZfs({
+    operation: 'look for holds in',
+    subject: pool,
+    args: ['list', '-Hp', '-t', 'snapshot', '-o', 'name,userrefs', '-r', pool],
+  });
+  return counts.flatMap(([name, count]) => (name !== undefined && Number(count) > 0 ? [name] : []));
 }
 
 /** Of these snapshots, which are held, lets go what processes of ours held that are no more. Gives the snapshots. */

@@ -104,6 +104,11 @@ export function text(properties: Dataset['properties'], name: string): string | 
   return value === undefined || value === '-' || value === 'none' ? undefined : value;
 }
 
+/** The restore that is making the dataset, or was: its property RESTORING, where it is its own and came with no stream. */
+export function restoringOf(properties: Dataset['properties']): string | undefined {
+  return properties.get(RESTORING)?.source === 'local' ? text(properties, RESTORING) : undefined;
+}
+
 export function number(properties: Dataset['properties'], name: string): number | undefined {
   const value = Number(text(properties, name));
   return Number.isSafeInteger(value) ? value : undefined;

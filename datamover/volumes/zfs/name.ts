@@ -45,6 +45,11 @@ export function parentOf(dataset: string): string | undefined {
   return end < 0 ? undefined : dataset.slice(0, end);
 }
 
+/** Of a dataset or a snapshot. */
+export function poolOf(name: string): string {
+  return /^[^/@#]*/.exec(name)?.[0] ?? '';
+}
+
 /** A snapshot's guid as ZFS prints it and as `volume.json` keeps it: an unsigned 64-bit number, decimal. */
 export function isGuid(value: unknown): value is string {
   return typeof value === 'string' && /^[1-9][0-9]{0,19}$/.test(value);

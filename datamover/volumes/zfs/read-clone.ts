@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { isGone, ownerName } from '../../process/owner.ts';
 import type { ByteRange, RangeContent } from '../driver.ts';
-import { runZfs } from './command.ts';
+import { askZfs, runZfs } from './command.ts';
 import { destroyZfs } from './destroy.ts';
 import type { ZvolDevices } from './devices.ts';
+import { isMissing } from './inspect.ts';
 import { parentOf } from './name.ts';
 
 /** A user property of clones that are there to be read: whose, and since when (epoch seconds). */
-export const READING = 'datamover.io:reading';
+const READING = 'datamover.io:reading';
 const MARK = 'datamover-read-';
 
 /**
@@ -37,30 +38,38 @@ export async function* readThroughClone(
   }
 }
 
-/** A volume that may be a clone which somebody reads; `reader` is its property READING. */
-export interface PossibleClone {
-  readonly name: string;
-  readonly origin: string;
-  readonly reader: string;
-}
-
 /** Where clones of a dataset's snapshots are made. */
 export function cloneFolder(dataset: string): string {
   return parentOf(dataset) ?? dataset;
 }
 
-/** Of the volumes beside one, destroys clones of its snapshots whose readers are no more. Gives their names. */
+/** Of the volumes in that folder, destroys clones of the dataset's snapshots whose readers are no more. Gives their names. */
 export async function removeStaleClones(
   dataset: string,
-  beside: readonly PossibleClone[],
+  volumes: readonly { readonly name: string; readonly origin: string }[],
+  signal?: AbortSignal,
 ): Promise<string[]> {
   const removed: string[] = [];
-  for (const { name, origin, reader } of beside) {
-    const [owner, since] = reader.split(':');
-    const ours = name.startsWith(`${cloneFolder(dataset)}/${MARK}`) && origin.startsWith(`${dataset}@`);
-    if (!ours || owner === undefined || !isGone(owner, Number(since) * 1000)) continue;
+  for (const { name, origin } of volumes) {
+    if (!name.startsWith(`${cloneFolder(dataset)}/${MARK}`) || !origin.startsWith(`${dataset}@`)) continue;
+    const [owner = '', since] = (await readerOf(name, signal))?.split(':') ?? [];
+    if (since === undefined || !isGone(owner, Number(since) * 1000)) continue;
     await destroyZfs(name);
     removed.push(name);
   }
   return removed;
+}
+
+/** Undefined where nobody is, or the clone went meanwhile. */
+async function readerOf(clone: string, signal?: AbortSignal): Promise<string | undefined> {
+  const rows = await askZfs({
+    operation: 'look at clone of ZFS volume',
+    subject: clone,
+    args: ['get', '-Hp', '-o', 'value', READING, clone],
+    ...(signal !== undefined && { signal }),
+  }).catch((error: unknown) => {
+    if (isMissing(error)) return [];
+    throw error;
+  });
+  return rows[0]?.[0];
 }

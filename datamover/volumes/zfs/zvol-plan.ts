@@ -2,7 +2,7 @@ import { DatamoverError, type FailureKind } from '../../errors.ts';
 import { isGone } from '../../process/owner.ts';
 import type { TargetNeed, TargetPlan } from '../driver.ts';
 import { checkWishes } from '../wishes.ts';
-import { findDataset, number, RESTORING, text, type Dataset } from './inspect.ts';
+import { findDataset, number, restoringOf, text, type Dataset } from './inspect.ts';
 import { parentOf, parseDataset } from './name.ts';
 import { carried, checkProperties, CARRIED } from './properties.ts';
 import { fieldOf } from './record-facts.ts';
@@ -38,7 +38,7 @@ export async function planZvol(location: string, need: TargetNeed, signal?: Abor
   checkProperties(location, need.wishes?.properties);
   const there = await findDataset(name, OPERATION, signal);
   if (there === undefined) return planNew(name, need, false, signal);
-  const [owner, since] = text(there.properties, RESTORING)?.split(':') ?? [];
+  const [owner, since] = restoringOf(there.properties)?.split(':') ?? [];
   if (owner === undefined) return planExisting(there, need);
   if (isGone(owner, Number(since) * 1000)) return planNew(name, need, true, signal);
   throw refusal(name, 'another restore is at work on it', 'wait for it, or name another volume');

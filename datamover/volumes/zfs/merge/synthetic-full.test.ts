@@ -109,7 +109,8 @@ test('a raw chain is merged: newest blocks of dnodes, keys of a full stream', as
   expect(changed.at(-1)! - changed[0]!).toBeLessThan(8);
 });
 
-test('random chains: objects whose numbers are used again, holes, truncations, spill blocks', async () => {
+test('random chains: objects whose numbers are used again, holes, truncations, larger blocks, spill blocks', async () => {
+  let grown = 0;
   for (let seed = 1; seed <= 60; seed++) {
     const source = new GeneratedChain(seededRandom(seed));
     const chain: Buffer[] = [];
@@ -119,8 +120,34 @@ test('random chains: objects whose numbers are used again, holes, truncations, s
       expect([seed, i, contentOf(chain)]).toEqual([seed, i, expected]);
       expect([seed, i, contentOf([await merged(chain, 5000)])]).toEqual([seed, i, expected]);
     }
+    grown += source.grown;
   }
+  expect(grown).toBeGreaterThan(20);
 });
+
+test.each([
+  [512, 4096],
+  [66_560, 131_072],
+  [131_072, 262_144],
+])(
+  'a file of one block of %d bytes grows to blocks of %d: nothing is left of the small one',
+  async (small, large) => {
+    const identity = { featureFlags: 0x80004, content: 2, flags: 12 };
+    const file = (encoder: StreamEncoder, blockBytes: number, blocks: number) =>
+      encoder.object(2, 19, blockBytes).free(2, blocks * blockBytes, (1n << 64n) - 1n);
+    const first = new StreamEncoder({ ...identity, toGuid: 1n });
+    file(first, small, 1).write(2, 0, Buffer.alloc(small, 1));
+    const second = new StreamEncoder({ ...identity, toGuid: 2n, fromGuid: 1n });
+    // Its first block is a hole now.
+    file(second, large, 3).free(2, 0, large).write(2, large, Buffer.alloc(large, 2));
+    const third = new StreamEncoder({ ...identity, toGuid: 3n, fromGuid: 2n });
+    file(third, large, 3).write(2, 2 * large, Buffer.alloc(large, 3));
+    const chain = [first.end(), second.end(), third.end()];
+    const one = new DatasetModel().receive(await merged(chain));
+    expect(one.content()).toEqual(contentOf(chain));
+    expect([...(one.objects.get(2)?.blocks.keys() ?? [])]).toEqual([large, 2 * large]);
+  },
+);
 
 describe('no stream comes of', () => {
   const chain = FILES.map(fixtureBytes);

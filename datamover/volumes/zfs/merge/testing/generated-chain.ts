@@ -4,7 +4,7 @@ import { StreamEncoder } from '../../testing/encoder.ts';
 interface File {
   readonly generation: number;
   readonly slots: number;
-  readonly blockBytes: number;
+  blockBytes: number;
   /** By number: what they are filled with. */
   readonly blocks: Map<number, number>;
   /** Blocks up to its end. */
@@ -21,7 +21,7 @@ const LAST_OBJECT = 40;
 
 /**
  * Makes a chain of small streams as `zfs send` would for a dataset that changes at random: objects whose numbers are used again
- * with other blocks and other slots, holes, truncated files, spill blocks that come, change and go. Each state can also be asked
+ * with other blocks and other slots, holes, truncated files, small files that grow past their block, spill blocks that come, change and go. Each state can also be asked
  * for in full, to compare.
  */
 export class GeneratedChain {
@@ -29,6 +29,8 @@ export class GeneratedChain {
   #files: Files = new Map();
   #generation = 0;
   #guid = 0n;
+  /** How often an increment told of a file that it has larger blocks than before. */
+  grown = 0;
 
   constructor(random: Random) {
     this.#random = random;
@@ -49,12 +51,13 @@ export class GeneratedChain {
   #change(): void {
     const number = 1 + this.#random.below(LAST_OBJECT);
     const file = this.#files.get(number);
-    const lot = this.#random.below(8);
+    const lot = this.#random.below(9);
     if (file === undefined || lot === 0) this.#create(number);
     else if (lot === 1) this.#files.delete(number);
     else if (lot === 2) this.#truncate(file, this.#random.below(file.length + 1));
     else if (lot === 3) file.spill = this.#random.below(3) === 0 ? undefined : this.#random.below(256);
     else if (lot === 4) file.mode++;
+    else if (lot === 5) this.#grow();
     else this.#write(file);
   }
 
@@ -82,6 +85,21 @@ export class GeneratedChain {
     file.length = Math.max(file.length, from + count);
   }
 
+  /** A file of one block gets a larger one when it grows past it, and all of it is written anew. */
+  #grow(): void {
+    const small = [...this.#files.values()].filter(
+      ({ length, blockBytes }) => length <= 1 && blockBytes < (BLOCKS.at(-1) ?? 0),
+    );
+    const file = small[this.#random.below(Math.max(1, small.length))];
+    if (file === undefined) return;
+    const larger = BLOCKS.filter((bytes) => bytes > file.blockBytes);
+    file.blockBytes = larger[this.#random.below(larger.length)] ?? file.blockBytes;
+    file.blocks.clear();
+    if (this.#random.below(4) > 0) file.blocks.set(0, this.#random.below(256));
+    file.length = 1;
+    this.#write(file);
+  }
+
   #truncate(file: File, length: number): void {
     for (const block of [...file.blocks.keys()]) if (block >= length) file.blocks.delete(block);
     file.length = length;
@@ -100,6 +118,7 @@ export class GeneratedChain {
       const file = this.#files.get(number);
       if (file === undefined) continue;
       const had = before.get(number);
+      if (had?.generation === file.generation && had.blockBytes !== file.blockBytes) this.grown++;
       // An unchanged one is told of only sometimes: where its neighbour in the block of dnodes has changed.
       const same = had !== undefined && JSON.stringify(plain(had)) === JSON.stringify(plain(file));
       if (same && this.#random.below(2) === 0) {
@@ -148,7 +167,7 @@ function sendFile(
   if (spill !== undefined && had?.spill === spill) sendSpill(true);
   for (let block = 0; block < Math.max(1, length); block++) {
     const byte = blocks.get(block);
-    if (had !== undefined && had.blocks.get(block) === byte) continue;
+    if (had?.blockBytes === blockBytes && had.blocks.get(block) === byte) continue;
     if (byte === undefined) encoder.free(number, block * blockBytes, blockBytes);
     else encoder.write(number, block * blockBytes, Buffer.alloc(blockBytes, byte));
   }
