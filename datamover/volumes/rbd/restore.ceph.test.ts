@@ -34,6 +34,7 @@ describePeer('ceph', 'restores into a real cluster', () => {
   });
 
   afterAll(async () => {
+    await Promise.all(drivers.map((made) => made.close()));
     await repository.close();
     client.close();
     await ceph.stop();
@@ -42,8 +43,13 @@ describePeer('ceph', 'restores into a real cluster', () => {
 
   const rbd = async (...args: string[]): Promise<string> =>
     (await run({ file: 'rbd', args, env: ceph.environment })).stdout;
-  const driver = (program?: string): RbdDriver =>
-    new RbdDriver({ conf: ceph.environment.CEPH_CONF, ...(program !== undefined && { program }) });
+  const drivers: RbdDriver[] = [];
+  const driver = (program?: string): RbdDriver => {
+    const conf = ceph.environment.CEPH_CONF;
+    const made = new RbdDriver({ conf, ...(program !== undefined && { program }) });
+    drivers.push(made);
+    return made;
+  };
   const newName = (): string => `restore-${randomUUID()}`;
   const at = (name: string): string => `${ceph.pool}/${name}`;
   const facts = (name: string) =>
