@@ -86,7 +86,7 @@ describe('a dataset through pipes', () => {
       const theirs = bench.path('theirs');
       await run({
         file: restic.file,
-        args: ['--no-cache', 'restore', 'latest', '--target', theirs],
+        args: ['--no-cache', 'restore', 'latest', '--tag', 'volume=shop/files', '--target', theirs],
         env: bench.environment(),
       });
       const folders = (await readdir(join(theirs, 'streams'))).sort();

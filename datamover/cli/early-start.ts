@@ -5,8 +5,8 @@ import { cleanUpFirst } from './clean-up.ts';
 import type { Output } from './output.ts';
 
 /**
- * What a backup does while its repository is being opened, which takes a quarter of a second: it starts its threads, looks at the
- * source, and cleans up there what an earlier backup left.
+ * What a backup does beside the opening of its repository and the planning, which take a quarter of a second: it starts its threads,
+ * looks at the source, and cleans up there what an earlier backup left. Nothing is changed on the storage before the backup may run.
  */
 export class EarlyStart {
   readonly #source: BackupSource;
@@ -22,16 +22,29 @@ export class EarlyStart {
     this.#dryRun = options.dryRun;
   }
 
+  /** While the repository's key is derived. */
   begin(interrupt: AbortSignal): void {
     warmUp(this.#source);
     if (this.#source.kind !== 'driver') return;
+    const { driver, location } = this.#source;
+    this.#volume = driver.identify(location, AbortSignal.any([interrupt, this.#stop.signal]));
+    // Whoever needs it hears of its failure; the repository's own come first.
+    this.#volume.catch(() => undefined);
+  }
+
+  /** When the repository is open and locked. Of a source that is not there nothing is cleaned up. */
+  cleanUp(interrupt: AbortSignal): void {
+    if (this.#source.kind !== 'driver' || this.#dryRun) return;
     const signal = AbortSignal.any([interrupt, this.#stop.signal]);
     const { driver, location } = this.#source;
-    this.#volume = driver.identify(location, signal);
-    this.#cleaned = this.#dryRun ? undefined : cleanUpFirst(this.#output, this.#source, signal);
-    // Whoever needs them hears of their failures; the repository's own come first.
-    this.#volume.catch(() => undefined);
-    this.#cleaned?.catch(() => undefined);
+    const found = this.#volume ?? driver.identify(location, signal);
+    this.#volume = found;
+    const source = this.#source;
+    this.#cleaned = found.then(
+      () => cleanUpFirst(this.#output, source, signal),
+      () => undefined,
+    );
+    this.#cleaned.catch(() => undefined);
   }
 
   /** The source, with what was found of it. */

@@ -4,5 +4,8 @@ import { rbdSite } from '../volumes/rbd/testing/sites.ts';
 import { storageSuite } from './storage.suite.ts';
 
 describePeer('ceph', 'the command and Ceph', () => {
-  storageSuite('RBD images', async () => rbdSite(await startCeph()), { drivesProgram: true });
+  storageSuite('RBD images', async () => rbdSite(await startCeph()), {
+    drivesProgram: true,
+    letsGoItself: true,
+  });
 });

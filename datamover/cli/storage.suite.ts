@@ -36,13 +36,15 @@ export interface StorageTraits {
   readonly drivesProgram: boolean;
   /** The volumes' block devices are on another machine: restores go to files, and nothing is compared at random. */
   readonly devicesElsewhere?: boolean;
+  /** What a mover held is let go when it dies, by a process that outlives it. */
+  readonly letsGoItself?: boolean;
 }
 
 /** What the command must do with volumes on every storage. `open` gives one that the suite has for itself. */
 export function storageSuite(
   title: string,
   open: () => Promise<DriverSite>,
-  { drivesProgram, devicesElsewhere = false }: StorageTraits,
+  { drivesProgram, devicesElsewhere = false, letsGoItself = false }: StorageTraits,
 ): void {
   describe(`the command and ${title}`, () => {
     let bench: Workbench;
@@ -177,6 +179,13 @@ export function storageSuite(
         process.kill(mover.pid, 'SIGKILL');
         await ended(mover);
         const uploaded = (await packBytes(bench.repository)) - stored;
+        if (!letsGoItself) {
+          // Who may not open the repository changes nothing on the storage either.
+          const left = sorted(await site.list());
+          const wrong = { env: { RESTIC_PASSWORD: 'wrong' } };
+          const { status } = await bench.run(backupArgs(location, name), wrong);
+          expect([status, sorted(await site.list())]).toEqual([12, left]);
+        }
         const again = await backUp(location, name);
         // What it had uploaded is not uploaded again; a pack is a little larger than what it holds.
         expect(again.data_added).toBeLessThanOrEqual(PACKS - 0.98 * uploaded);

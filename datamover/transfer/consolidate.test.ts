@@ -8,6 +8,7 @@ import { toBytes } from '../repository/id.ts';
 import { executePrune, planPrune } from '../repository/prune.ts';
 import { executeRepairIndex, planRepairIndex } from '../repository/repair-index.ts';
 import { Repository } from '../repository/repository.ts';
+import { rewriteSnapshot } from '../repository/snapshot.ts';
 import { noise } from '../repository/testing/bytes.ts';
 import { CrashStore, copyFiles } from '../repository/testing/crash-store.ts';
 import { dropLocks } from '../repository/testing/small-repository.ts';
@@ -182,6 +183,15 @@ describe('a chain that is consolidated', () => {
     const { snapshotId } = await consolidate(store, last);
     const plan = async () => opened(store, (repository) => planConsolidation(repository, last));
     expect((await plan()).earlier).toEqual({ merged: snapshotId, replaced: [last] });
+    // One of the same line that somebody tagged has another meaning, and does not go with it.
+    await opened(store, async (repository) => {
+      const tagged = rewriteSnapshot(last, await repository.loadSnapshot(last), { tags: ['keep'] });
+      const id = await repository.saveSnapshot(tagged);
+      await repository.relist();
+      expect((await planConsolidation(repository, id)).earlier).toBeUndefined();
+      const merged = await planConsolidation(repository, snapshotId);
+      expect(merged.earlier).toEqual({ merged: snapshotId, replaced: [last] });
+    });
     const lost = await opened(store, async (repository) => {
       const reader = await VolumeReader.open(
         repository,

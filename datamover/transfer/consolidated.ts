@@ -20,7 +20,8 @@ interface ChainSnapshot {
 
 /**
  * Looks, beside a backup of a chain, for the one that it was merged into, or was made of. Both are of one line (restic's
- * `original`), and their chains end with the same snapshot of ZFS. A merged one of which a blob is missing is none.
+ * `original`), bear the same time, host, tags and paths, and their chains end with the same snapshot of ZFS: one that was tagged
+ * anew is another. A merged one of which a blob is missing is none.
  */
 export async function findConsolidated(
   repository: Repository,
@@ -29,7 +30,7 @@ export async function findConsolidated(
 ): Promise<Consolidated | undefined> {
   const line = [of];
   for await (const { id, snapshot } of repository.snapshots({ onProblem: () => undefined })) {
-    if (id === of.id || lineOf({ id, snapshot }) !== lineOf(of)) continue;
+    if (id === of.id || lineOf({ id, snapshot }) !== lineOf(of) || !isAlike(snapshot, of.snapshot)) continue;
     const streams = await chainIn(repository, id, snapshot, signal);
     if (streams !== undefined) line.push({ id, snapshot, streams });
   }
@@ -47,6 +48,12 @@ export async function findConsolidated(
 
 function lineOf({ id, snapshot: { original } }: Pick<ChainSnapshot, 'id' | 'snapshot'>): Id {
   return original ?? id;
+}
+
+function isAlike(one: Snapshot, other: Snapshot): boolean {
+  const facts = ({ time, hostname, tags = [], paths }: Snapshot): string =>
+    JSON.stringify([time, hostname, tags.toSorted(), paths]);
+  return facts(one) === facts(other);
 }
 
 /** Undefined of what is no chain, or cannot be read. */

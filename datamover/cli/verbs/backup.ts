@@ -130,6 +130,7 @@ export const verb: Verb = {
               meanwhile: () => early.begin(interrupt.signal),
             },
             async (repository, { signal, lock }) => {
+              early.cleanUp(signal);
               if (!dryRun && lock !== undefined && lock.crashed.length > 0) {
                 const { adopted } = await adoptOrphans(repository, lock.crashed, signal);
                 if (adopted.length > 0) {

@@ -57,6 +57,7 @@ export interface Failure {
     readonly subject?: string;
     readonly hint?: string;
     readonly kind: FailureKind;
+    readonly retryable: boolean;
   };
 }
 
@@ -67,10 +68,11 @@ const NEWLINE = 10;
 export function toFailure(error: unknown): Failure {
   if (error instanceof LibrbdError) return { cause: error.message, errno: error.errno };
   if (!(error instanceof DatamoverError)) return { cause: describeCause(error) };
-  const { operation, subject, hint, kind } = error;
+  const { operation, subject, hint, kind, retryable } = error;
   const said = {
     operation,
     kind,
+    retryable,
     ...(subject !== undefined && { subject }),
     ...(hint !== undefined && { hint }),
   };

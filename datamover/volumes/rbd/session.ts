@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { DatamoverError } from '../../errors.ts';
+import { DatamoverError, describeCause } from '../../errors.ts';
 import { makePipe } from '../../process/pipe.ts';
 import { start, type Running } from '../../process/spawn.ts';
 import { accessOptions, hintFor, type RbdConnection } from './command.ts';
@@ -159,7 +159,14 @@ export class Session {
     const replies = new ReplyReader((reply, bytes) =>
       this.#waiting.get(reply.number)?.answered(reply, bytes),
     );
-    running.stdout.on('data', (chunk: Buffer) => replies.push(chunk));
+    running.stdout.on('data', (chunk: Buffer) => {
+      try {
+        replies.push(chunk);
+      } catch (error) {
+        this.#end(`it said what nobody understands (${describeCause(error)})`);
+        void running.stop();
+      }
+    });
     running.finished.then(
       () => this.#end('it ended'),
       (error: unknown) => this.#end(error instanceof DatamoverError ? causeOf(error) : String(error)),
@@ -168,7 +175,7 @@ export class Session {
   }
 
   #end(how: string): void {
-    this.#ended = how;
+    this.#ended ??= how;
     for (const waiting of [...this.#waiting.values()]) waiting.failed(broken(waiting.asking, how));
   }
 
@@ -184,9 +191,17 @@ export class Session {
       () => 'ended',
       () => 'ended',
     );
-    if ((await Promise.race([ended, late])) === 'late') process.kill(running.pid, 'SIGKILL');
+    if ((await Promise.race([ended, late])) === 'late') kill(running.pid);
     patience.abort();
     await ended;
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended at this very moment.
   }
 }
 
@@ -211,7 +226,8 @@ function broken({ operation, subject }: Asking, how: string): DatamoverError {
     operation,
     subject,
     cause: `the process that talks to Ceph is gone: ${how}`,
-    hint: 'run it again: what was held is let go',
+    hint: 'run it again',
+    retryable: true,
   });
 }
 
