@@ -14,7 +14,7 @@ type Poll = (descriptors: Uint8Array, count: number, timeout: number) => number;
 
 let pipe2: Pipe2 | undefined;
 
-export interface Pipe {
+interface Pipe {
   readonly read: number;
   readonly write: number;
 }

@@ -3,7 +3,7 @@ import { DatamoverError } from '../../errors.ts';
 import { LibrbdError } from './librbd-error.ts';
 
 type Call = (...args: unknown[]) => number | bigint;
-export type Async = Call & {
+type Async = Call & {
   async: (...args: [...unknown[], (error: unknown, answer: number | bigint) => void]) => void;
 };
 
@@ -60,7 +60,7 @@ koffi.proto('int rbd_extent(uint64_t offset, size_t length, int exists, void *co
 const DIFF_BY_ID =
   'int rbd_diff_iterate3(void *image, uint64_t from, uint64_t offset, uint64_t length, uint32_t flags, rbd_extent *extent, void *context)';
 
-export type Functions = Record<keyof typeof RADOS | keyof typeof RBD, Async> & {
+type Functions = Record<keyof typeof RADOS | keyof typeof RBD, Async> & {
   readonly diffById: Async | undefined;
 };
 

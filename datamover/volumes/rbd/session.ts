@@ -43,7 +43,7 @@ const THREADS = '16';
 const END_MS = 6000;
 
 /**
- * A process that has librbd open, and what is asked of it. It is started with the first question, or by `begin`, and lasts until
+ * A process that has librbd open, and what is asked of it. It is started with the first question and lasts until
  * `close`: a start and a connection cost as much as all that a backup asks.
  */
 export class Session {
@@ -57,11 +57,6 @@ export class Session {
 
   constructor(connection: RbdConnection) {
     this.#connection = connection;
-  }
-
-  /** Starts the process, if it is not there: beside something else. */
-  begin(): void {
-    this.#open().catch(() => undefined);
   }
 
   async ask<T extends Topic>(topic: T, about: About<T>, asking: Asking): Promise<Answer<T>> {
