@@ -106,8 +106,8 @@ async function saveFed(
     }
     case 'rbd-diff': {
       const base = id === undefined ? undefined : await readBaseImage(repository, id);
-      return readingPipe(feed.pipe, (input) =>
-        saveDiffStream(repository, session, plan, input, base, options, started, known),
+      return readingPipe(feed.pipe, options, (input, either) =>
+        saveDiffStream(repository, session, plan, input, base, either, started, known),
       );
     }
     case 'zfs-stream': {
@@ -133,10 +133,16 @@ function program({ command }: Extract<VolumeFeed, { command: unknown }>): Stream
 }
 
 /** What the producer says went wrong tells more than the stream that ends early for it. */
-async function readingPipe<T>(pipe: FeedPipe, save: (input: StreamInput) => Promise<T>): Promise<T> {
+async function readingPipe<T>(
+  pipe: FeedPipe,
+  options: TransferOptions,
+  save: (input: StreamInput, options: TransferOptions) => Promise<T>,
+): Promise<T> {
+  const { signal } = options;
+  const either = signal === undefined ? pipe.failed : AbortSignal.any([signal, pipe.failed]);
   let saved: T;
   try {
-    saved = await save({ kind: 'fd', fd: pipe.fd });
+    saved = await save({ kind: 'fd', fd: pipe.fd }, { ...options, signal: either });
   } catch (error) {
     await pipe.finish();
     throw error;

@@ -153,6 +153,8 @@ interface LateEstimate {
 /** The end of a pipe that a process of the driver's writes to. What was read counts only after `finish`. */
 export interface FeedPipe {
   readonly fd: number;
+  /** Fires when the producer has failed: nothing that still comes counts. */
+  readonly failed: AbortSignal;
   /**
    * Nobody reads any more: closes the pipe, and gives what the producer says of it, `cut off` if it had more to say. Throws what
    * went wrong at its side, which tells more than a stream that ends early.

@@ -66,7 +66,11 @@ export class ForgetfulDriver implements VolumeDriver {
     };
     const readRanges = (ranges: readonly { offset: number; length: number }[]) => this.#read(content, ranges);
     return {
-      feed: { kind: 'rbd-diff', pipe: { fd: file.fd, finish }, increment: before !== undefined },
+      feed: {
+        kind: 'rbd-diff',
+        pipe: { fd: file.fd, failed: new AbortController().signal, finish },
+        increment: before !== undefined,
+      },
       ...(this.reading !== 'never' && { readRanges }),
       release: async () => {
         this.holds--;

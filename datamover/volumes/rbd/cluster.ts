@@ -5,7 +5,7 @@ import { isErrnoOf } from './librbd-error.ts';
 import { OpenImage } from './open-image.ts';
 import type { Moment } from './record.ts';
 
-const ERANGE = 34;
+const [ENOENT, ERANGE] = [2, 34];
 const MAX_POOL_NAME = 512;
 /** Of rbd_image_spec_t: two pointers. */
 const IMAGE_SPEC_BYTES = 16;
@@ -14,6 +14,15 @@ const IMAGE_SPEC_BYTES = 16;
 export interface PoolPlace {
   readonly pool: string;
   readonly namespace?: string;
+}
+
+/** Where none is named and there is none, CEPH_ARGS may tell all that is needed. */
+function readConfiguration(cluster: unknown, conf: string | undefined): void {
+  try {
+    ask(`reading ${conf ?? 'ceph.conf'}`, library().readFile, cluster, conf ?? null);
+  } catch (error) {
+    if (conf !== undefined || !isErrnoOf(error, ENOENT)) throw error;
+  }
 }
 
 /** A connection by librados that lasts as long as its process. */
@@ -26,12 +35,12 @@ export class Cluster {
   }
 
   static async connect({ conf, user, keyring, patience }: RbdConnection): Promise<Cluster> {
-    const { create, readFile, parseEnvironment, set, connect } = library();
+    const { create, parseEnvironment, set, connect } = library();
     try {
       const handle: unknown[] = [null];
       ask('making a client', create, handle, user ?? 'admin');
       const cluster = handle[0];
-      ask(`reading ${conf ?? 'ceph.conf'}`, readFile, cluster, conf ?? null);
+      readConfiguration(cluster, conf);
       ask('reading CEPH_ARGS', parseEnvironment, cluster, null);
       const options = {
         client_mount_timeout: String(Math.max(1, Math.ceil(patience ?? 30))),

@@ -10,6 +10,8 @@ import { Session } from './session.ts';
 const AT_ONCE = 4;
 /** How long a cluster that does not answer may take to let go; then the next clean-up does. */
 const RELEASE_MS = 30_000;
+/** After a session that died with the image open to write: its lock is another's after half a minute. */
+const RELEASE_AFTER_DEATH_MS = 75_000;
 /** How long it may take to say how a stream ended that nobody reads any more. */
 const FINISH_MS = 5000;
 
@@ -47,7 +49,8 @@ export class HeldImage implements HeldRead {
       const fd = await session.pipe();
       // Before anybody reads it: the pipe has room, and whoever reads has other things to prepare.
       const read = session.ask('read', null, { operation: 'read rbd image', subject, signal });
-      read.catch(() => undefined);
+      const failed = new AbortController();
+      read.catch(() => failed.abort());
       const finish = async (): Promise<'ended' | 'cut off'> => {
         await session.closePipe();
         const patience = new AbortController();
@@ -57,7 +60,7 @@ export class HeldImage implements HeldRead {
         );
         return Promise.race([read, late]).finally(() => patience.abort());
       };
-      return new HeldImage(connection, session, job, { fd, finish });
+      return new HeldImage(connection, session, job, { fd, finish, failed: failed.signal });
     } catch (error) {
       await session.close();
       throw error;
@@ -73,13 +76,13 @@ export class HeldImage implements HeldRead {
     const asking = { operation: 'let go snap of rbd image', subject: formatImageName(this.#job.source.name) };
     try {
       await this.#session.closePipe();
-      await inTime(this.#session.ask('release', null, asking));
+      await inTime(this.#session.ask('release', null, asking), RELEASE_MS);
     } catch (error) {
       if (!this.#session.ended) throw error;
       // Whoever held it is gone, as a clean-up finds.
       const other = new Session(this.#connection);
       try {
-        await inTime(other.ask('clean', image, asking));
+        await inTime(other.ask('clean', image, asking), RELEASE_AFTER_DEATH_MS);
       } finally {
         await other.close();
       }
@@ -112,13 +115,13 @@ export class HeldImage implements HeldRead {
   }
 }
 
-async function inTime(asked: Promise<unknown>): Promise<void> {
+async function inTime(asked: Promise<unknown>, ms: number): Promise<void> {
   const patience = new AbortController();
-  const late = delay(RELEASE_MS, undefined, { signal: patience.signal }).then(
+  const late = delay(ms, undefined, { signal: patience.signal }).then(
     () => {
       throw new DatamoverError({
         operation: 'let go what was held on Ceph',
-        cause: `the cluster has not answered for ${RELEASE_MS / 1000} s`,
+        cause: `the cluster has not answered for ${ms / 1000} s`,
         hint: 'the next backup of the volume, or datamover cleanup, does it',
       });
     },

@@ -48,7 +48,7 @@ export async function holdSnaps(
       // Before anything is protected: who finds it so, finds by whom.
       await writeMark(image, key, hold.mark);
       hold.begun = true;
-      const taken = await Promise.all(pinned.map((snap) => protect(cluster, image, name, snap.name)));
+      const taken = await allOf(pinned.map((snap) => protect(cluster, image, name, snap.name)));
       if (!taken.includes(false)) return;
       const others = [...(await readMarks(image))].filter(([other]) => other !== key);
       const held = new Set(others.flatMap(([, other]) => snapIdsOf(other)));
@@ -57,7 +57,8 @@ export async function holdSnaps(
       await writeMark(image, key, hold.mark);
     });
   } catch (error) {
-    if (hold.begun) await release();
+    // What could not be held is told, not what could not be let go then: the next clean-up finds that.
+    if (hold.begun) await release().catch(() => undefined);
     else if (isErrnoOf(error, EPERM, EROFS)) return () => Promise.resolve();
     throw error;
   }
@@ -99,7 +100,7 @@ async function letGo(
       );
       const needed = new Set(others.flatMap(([, other]) => snapIdsOf(other)));
       const free = mark.snaps.filter(({ snapId }) => !needed.has(snapId));
-      await Promise.all(
+      await allOf(
         free.map(async (snap) => {
           if (whose === 'ours' || (await isSame(cluster, snap)))
             await unprotect(cluster, image, name, snap.name);
@@ -142,6 +143,15 @@ async function unprotect(cluster: Cluster, image: OpenImage, of: ImageName, snap
     // EBUSY: it has clones of the old format by now, which need the protection.
     if (!isErrnoOf(error, ENOENT, EINVAL, EBUSY)) throw error;
   }
+}
+
+/** Ends when all of them have: an image that is closed while somebody works with it takes the process along. */
+async function allOf<T>(work: readonly Promise<T>[]): Promise<T[]> {
+  const ended = await Promise.allSettled(work);
+  return ended.map((one) => {
+    if (one.status === 'rejected') throw one.reason;
+    return one.value;
+  });
 }
 
 /** On the image that is open, where the snap is its; else on the snap's own. */

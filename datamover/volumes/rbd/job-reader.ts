@@ -1,3 +1,4 @@
+import type { Running } from '../../process/spawn.ts';
 import type { Cluster } from './cluster.ts';
 import { startRbd, type RbdConnection } from './command.ts';
 import { DiffEncoder } from './diff-encoder.ts';
@@ -35,25 +36,25 @@ export class JobReader {
     this.#extents.catch(() => undefined);
   }
 
-  /** `onStart` is told of a program that is started for it. `image` is the source. */
+  /** `onProgram` is told of a program that is started for it. `image` is the source. */
   async write(
     pipe: PipeWriter,
     image: OpenImage,
     signal: AbortSignal,
-    onStart: (pid: number) => void,
+    onProgram: (program: Running) => void,
   ): Promise<void> {
     const { source, bytes, reading } = this.#job;
     if (reading.kind === 'allocated') {
       const args = ['export-diff', '--no-progress', ...this.#name(), '--path', '-'];
       // Straight to our reader: nothing is copied on the way.
       const running = await this.#rbd(args, signal, pipe.fd);
-      onStart(running.pid);
+      onProgram(running);
       await running.finished;
       return verifyJob(this.#cluster, this.#job);
     }
     if (reading.kind === 'everything') {
       const running = await this.#rbd(['export', '--no-progress', ...this.#name(), '--path', '-'], signal);
-      onStart(running.pid);
+      onProgram(running);
       const diff = new FullDiff(bytes, (part) => pipe.write(part), source.name.snap);
       try {
         for await (const chunk of running.stdout as AsyncIterable<Buffer>) await diff.write(chunk);

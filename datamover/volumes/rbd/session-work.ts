@@ -1,4 +1,5 @@
 import { hasReader } from '../../process/pipe.ts';
+import type { Running } from '../../process/spawn.ts';
 import { Cluster } from './cluster.ts';
 import type { RbdConnection } from './command.ts';
 import { holdSnaps, releaseStaleHolds } from './hold.ts';
@@ -18,21 +19,22 @@ interface Reading {
 /** The work of a session process: what it has open, and what it holds. */
 export class SessionWork {
   readonly #connection: RbdConnection;
-  readonly #cluster: Promise<Cluster>;
+  #cluster: Promise<Cluster> | undefined;
   readonly #pipe = new PipeWriter(PIPE);
   readonly #stop = new AbortController();
   readonly #programs = new Set<number>();
+  /** Clean-ups: an image must not be left open to write. */
+  readonly #cleaning = new Set<Promise<unknown>>();
   #reading: Reading | undefined;
   #released: Promise<void> | undefined;
 
   constructor(connection: RbdConnection) {
     this.#connection = connection;
-    this.#cluster = Cluster.connect(connection);
-    this.#cluster.catch(() => undefined);
+    this.#connected().catch(() => undefined);
   }
 
   async answer(question: Question): Promise<{ readonly answer: unknown; readonly bytes?: Uint8Array }> {
-    const cluster = await this.#cluster;
+    const cluster = await this.#connected();
     switch (question.topic) {
       case 'look':
         return { answer: await cluster.look(question.about) };
@@ -41,7 +43,7 @@ export class SessionWork {
       case 'names':
         return { answer: await cluster.names(question.about) };
       case 'clean':
-        return { answer: await releaseStaleHolds(cluster, question.about) };
+        return { answer: await this.#clean(cluster, question.about) };
       case 'hold':
         await this.#hold(cluster, question.about);
         return { answer: null };
@@ -58,6 +60,7 @@ export class SessionWork {
   /** Nobody asks any more. What was to be held is let go, also if it was not held yet. */
   async end(): Promise<void> {
     this.#stop.abort();
+    await Promise.allSettled([this.#release(), ...this.#cleaning]);
     await this.#release();
   }
 
@@ -69,6 +72,27 @@ export class SessionWork {
       } catch {
         // It has ended by itself.
       }
+    }
+  }
+
+  /** Once more at the next question where it failed: a monitor may have been away for a moment. */
+  #connected(): Promise<Cluster> {
+    if (this.#cluster !== undefined) return this.#cluster;
+    const cluster = Cluster.connect(this.#connection);
+    this.#cluster = cluster;
+    cluster.catch(() => {
+      this.#cluster = undefined;
+    });
+    return cluster;
+  }
+
+  async #clean(cluster: Cluster, about: About<'clean'>): Promise<string[]> {
+    const cleaning = releaseStaleHolds(cluster, about);
+    this.#cleaning.add(cleaning);
+    try {
+      return await cleaning;
+    } finally {
+      this.#cleaning.delete(cleaning);
     }
   }
 
@@ -89,8 +113,7 @@ export class SessionWork {
     try {
       const { reader, image, release } = this.#held();
       await release;
-      const onStart = (pid: number): void => void this.#programs.add(pid);
-      await reader.write(this.#pipe, await image, this.#stop.signal, onStart);
+      await reader.write(this.#pipe, await image, this.#stop.signal, (program) => this.#noteProgram(program));
       return 'ended';
     } catch (error) {
       // Then the failure is our reader's, and it knows why.
@@ -99,6 +122,13 @@ export class SessionWork {
     } finally {
       this.#pipe.close();
     }
+  }
+
+  /** While it runs: its number is another's afterwards. */
+  #noteProgram({ pid, finished }: Running): void {
+    this.#programs.add(pid);
+    const forget = (): void => void this.#programs.delete(pid);
+    finished.then(forget, forget);
   }
 
   async #range({ offset, length }: About<'range'>): Promise<Uint8Array> {

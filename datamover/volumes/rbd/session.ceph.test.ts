@@ -91,6 +91,29 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
   );
 
   test(
+    'that is killed while rbd reads all of an image stops the read at once, though rbd goes on',
+    async () => {
+      const { two } = await made();
+      const driver = cluster.driver();
+      const plan = await driver.planRead(await driver.identify(two), { bases: [] });
+      const held = await driver.hold(plan);
+      if (held.feed.kind !== 'rbd-diff') throw new Error(held.feed.kind);
+      const { pipe } = held.feed;
+      // rbd has begun: nobody reads its pipe, so that it cannot end.
+      const session = await oneSession();
+      while ((await childrenOf(session)).length === 0) await delay(20);
+      const [program] = await childrenOf(session);
+      process.kill(session, 'SIGKILL');
+      await new Promise<void>((resolve) => pipe.failed.addEventListener('abort', () => resolve()));
+      expect(await readFile(`/proc/${program ?? 0}/cmdline`, 'utf8')).toContain('export-diff');
+      await expect(pipe.finish()).rejects.toThrow(GONE);
+      await held.release();
+      await driver.close();
+    },
+    PATIENCE,
+  );
+
+  test(
     'that is killed while it begins to hold leaves nothing that a clean-up does not take away',
     async () => {
       const { one, two } = await made();

@@ -101,6 +101,7 @@ export class Session {
     if (signal?.aborted === true) throw cancelled(asking);
     const { questions } = await this.#open();
     if (this.#ended !== undefined) throw broken(asking, this.#ended);
+    if (this.#closed !== undefined) throw broken(asking, 'it was ended');
     const number = this.#numbers++;
     return new Promise((resolve, reject) => {
       const stop = (): void => settle(() => reject(cancelled(asking)));
@@ -125,7 +126,14 @@ export class Session {
   }
 
   #open(): Promise<Opened> {
-    return (this.#opened ??= this.#start());
+    if (this.#opened !== undefined) return this.#opened;
+    const opened = this.#start();
+    this.#opened = opened;
+    // Of no use any more: who asks again begins another one.
+    opened.catch((error: unknown) => {
+      this.#ended = `it could not be started: ${describeCause(error)}`;
+    });
+    return opened;
   }
 
   async #start(): Promise<Opened> {
