@@ -30,10 +30,9 @@ export async function keepBookmark(
   const there = known.includes(name) ? ourBookmarks(dataset, await listMoments(dataset)) : known;
   const others = there.filter((other) => other !== name);
   const old = others.slice(0, Math.max(0, others.length - (KEPT - 1)));
-  const done = await Promise.allSettled([
-    ...(there.includes(name) ? [] : [makeBookmark(dataset, snapshot, guid)]),
-    ...old.map((other) => removeBookmark(dataset, other)),
-  ]);
+  // Before anything goes: another repository may build on what is old here.
+  if (!there.includes(name)) await makeBookmark(dataset, snapshot, guid);
+  const done = await Promise.allSettled(old.map((other) => removeBookmark(dataset, other)));
   for (const result of done) if (result.status === 'rejected') throw result.reason;
 }
 

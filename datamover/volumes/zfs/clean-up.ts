@@ -1,5 +1,6 @@
 import { isGone } from '../../process/owner.ts';
-import { askZfs } from './command.ts';
+import { commandFailure } from '../../process/spawn.ts';
+import { askZfs, tableOf } from './command.ts';
 import { destroyZfs } from './destroy.ts';
 import { releaseStaleHolds } from './holds.ts';
 import { findDataset, isMissing, restoringOf } from './inspect.ts';
@@ -47,8 +48,9 @@ async function survey(dataset: string, signal?: AbortSignal): Promise<Survey> {
     args: ['list', '-Hp', '-d', '1', '-t', 'volume,snapshot', '-o', columns.join(','), ...places],
     ...(signal !== undefined && { signal }),
   }).catch((error: unknown) => {
-    if (isMissing(error)) return [];
-    throw error;
+    if (!isMissing(error)) throw error;
+    // It tells of the others all the same: a delegated user may not see the folder, and a volume beside may just have gone.
+    return tableOf(commandFailure(error)?.stdout ?? '');
   });
   const things = rows.map(([name = '', type = '', origin = '', holds = '']) => ({
     ...{ name, type, origin, holds: Number(holds) },

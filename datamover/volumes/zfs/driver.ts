@@ -26,6 +26,9 @@ export interface ZfsOptions {
   readonly devices?: ZvolDevices;
 }
 
+/** A backup that waited for its repository's lock plans by what there is then. */
+const FRESH_MS = 5000;
+
 /**
  * OpenZFS through its `zfs` command. Volumes are images: `zfs send` is taken apart; filesystems, and raw sends, are streams that
  * are kept as they are. Increments are told exactly, from a snapshot or the bookmark of one that is gone.
@@ -36,7 +39,7 @@ export class ZfsDriver implements VolumeDriver<ZfsRead, ZvolPlan> {
   readonly #raw: boolean;
   readonly #devices: ZvolDevices;
   /** What was seen beside a source that is to be planned: used once, for it grows old. */
-  readonly #seen = new WeakMap<SourceVolume, Moment[]>();
+  readonly #seen = new WeakMap<SourceVolume, { readonly moments: Moment[]; readonly at: number }>();
 
   constructor({ raw = false, devices = new LocalDevices() }: ZfsOptions = {}) {
     this.#raw = raw;
@@ -50,15 +53,17 @@ export class ZfsDriver implements VolumeDriver<ZfsRead, ZvolPlan> {
       listMoments(dataset, signal),
     ]);
     if (source.status === 'rejected') throw source.reason;
-    if (moments.status === 'fulfilled') this.#seen.set(source.value, moments.value);
+    if (moments.status === 'fulfilled')
+      this.#seen.set(source.value, { moments: moments.value, at: Date.now() });
     return source.value;
   }
 
   async planRead(source: SourceVolume, request: ReadRequest, signal?: AbortSignal): Promise<ZfsRead> {
     const known = isZfsSource(source) ? source : await this.identify(source.location, signal);
-    const moments = this.#seen.get(known) ?? (await listMoments(known.dataset, signal));
+    const seen = this.#seen.get(known);
     this.#seen.delete(known);
-    return planSend(known, request, moments);
+    const fresh = seen !== undefined && Date.now() - seen.at < FRESH_MS;
+    return planSend(known, request, fresh ? seen.moments : await listMoments(known.dataset, signal));
   }
 
   async hold(plan: ZfsRead, signal?: AbortSignal): Promise<HeldRead> {
