@@ -59,15 +59,19 @@ export async function executeBackup(
     return { ...saved, warnings: [] };
   }
   const held = new HeldSource(source);
+  let saved: Omit<BackupSummary, 'warnings'>;
   try {
-    const saved = await saveBackup(repository, plan, options, (session, started) =>
+    saved = await saveBackup(repository, plan, options, (session, started) =>
       held.save(repository, session, plan, options, started),
     );
     if (!plan.dryRun) await held.keepBase();
-    return { ...saved, read: held.report(), warnings: held.warnings };
-  } finally {
+  } catch (error) {
+    // That is what is told, and not that something could not be let go after it.
     await held.release();
+    throw error;
   }
+  await held.release();
+  return { ...saved, read: held.report(), warnings: held.warnings };
 }
 
 async function saveBackup(

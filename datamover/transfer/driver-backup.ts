@@ -97,8 +97,14 @@ export class HeldSource {
     }
   }
 
+  /** Never throws: a backup that is stored is whole, and the next clean-up lets go what stays. */
   async release(): Promise<void> {
-    await Promise.all(this.#held.map((held) => held.release()));
+    for (const released of await Promise.allSettled(this.#held.map((held) => held.release()))) {
+      if (released.status === 'fulfilled') continue;
+      this.#warnings.push(
+        `the next backup has to let go what this one held: ${describeCause(released.reason)}`,
+      );
+    }
   }
 
   report(): ReadReport {

@@ -1,7 +1,7 @@
-import { DatamoverError } from '../errors.ts';
+import { DatamoverError, describeCause } from '../errors.ts';
 import type { BackupSession } from '../repository/backup-session.ts';
 import { BitSet } from '../repository/bit-set.ts';
-import { fromBytes, toBytes } from '../repository/id.ts';
+import { fromBytes, shortId, toBytes } from '../repository/id.ts';
 import { inFlight } from '../repository/in-flight.ts';
 import type { Repository } from '../repository/repository.ts';
 import {
@@ -95,8 +95,9 @@ export async function saveFedImage<Facts extends ImageFacts>(
     session,
     {
       ...feed,
-      findBase: (cell, room) => findCell(repository, base, { content, fingerprints }, cell, room),
-      spoiledBase: (cell, cause) => spoiled(base, cell, cause),
+      findBase: (cell, room) =>
+        findCell(repository, base, { content, fingerprints }, cell, room, options.signal),
+      spoiledBase: (cell, cause) => spoiled(base, content, cell, cause),
       onNote: (said) => {
         note = said as FedNote<Facts>;
       },
@@ -209,6 +210,7 @@ async function findCell(
   { content, fingerprints }: { readonly content: ContentList; readonly fingerprints: FingerprintList },
   cell: number,
   room: Uint8Array,
+  signal?: AbortSignal,
 ): Promise<BaseCell> {
   const length = Math.min(CELL_BYTES, (base?.record.bytes ?? 0) - cell * CELL_BYTES);
   const id = content.at(cell);
@@ -216,16 +218,21 @@ async function findCell(
     room.fill(0, 0, length);
     return { form: 'plain', length };
   }
-  const { sealed, uncompressedLength } = await repository.loadSealedBlob('data', fromBytes(id), room);
+  const { sealed, uncompressedLength } = await repository.loadSealedBlob('data', fromBytes(id), room, signal);
   const sealedLength = sealed.length;
   return { form: 'sealed', length, sealedLength, uncompressedLength, id, fingerprint: fingerprints.at(cell) };
 }
 
-function spoiled(base: BaseImage | undefined, cell: number, cause: unknown): DatamoverError {
+function spoiled(
+  base: BaseImage | undefined,
+  content: ContentList,
+  cell: number,
+  cause: unknown,
+): DatamoverError {
   return new DatamoverError({
     operation: 'back up onto',
     subject: `${base?.name ?? 'no base'} at byte ${cell * CELL_BYTES}`,
-    cause,
-    hint: 'send a full stream; check tells what else is damaged',
+    cause: `data blob ${shortId(fromBytes(content.at(cell)))}: ${describeCause(cause)}`,
+    hint: 'read all of it (send a full stream, or --base none); check tells what else is damaged',
   });
 }

@@ -189,7 +189,7 @@ describe('a zvol’s send streams', () => {
         if (length > 64 << 10) await store.remove({ type: 'data', name });
       }
       await expect(send(store, folder, fixtureBytes('zvol-8k-inc1'), { time: hour(1) })).rejects.toThrow(
-        /^back up onto backup \w{8} at byte \d+: .*no such file.* \(send a full stream; check tells/,
+        /^back up onto backup \w{8} at byte \d+: data blob \w+: .*no such file.* \(read all of it \(send a full stream/,
       );
     });
   });
@@ -207,7 +207,7 @@ describe('a zvol’s send streams', () => {
         await store.save({ type: 'data', name }, bytes, {});
       }
       await expect(send(store, folder, fixtureBytes('zvol-8k-inc1'), { time: hour(1) })).rejects.toThrow(
-        /^back up onto backup \w{8} at byte \d+: (its MAC|the content) does not .* \(send a full stream; check tells/,
+        /^back up onto backup \w{8} at byte \d+: data blob \w+: (its MAC|the content) does not .* \(read all of it \(send a full stream/,
       );
     });
   });
