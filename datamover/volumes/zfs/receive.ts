@@ -221,9 +221,12 @@ async function receive(
   }).finally(() => input.destroy());
 }
 
+/** EBUSY, and what libzfs says for any EINVAL of a receive that can be resumed (libzfs_sendrecv.c). */
+const UNSETTLED = /busy|kernel modules must be upgraded/;
+
 /**
  * Goes on with an interrupted receive. One that was killed a moment ago may still be at work in the kernel: then the dataset is
- * busy, or the place has moved on when we come there, which ZFS refuses.
+ * busy, or the place has moved on when we come there, which ZFS refuses, at times before it tells the new one.
  */
 async function goOn(
   plan: ReceivePlan,
@@ -240,9 +243,8 @@ async function goOn(
     } catch (error) {
       const now = await placeOf(plan.location);
       const moved = now?.toGuid === place.toGuid && !isDeepStrictEqual(now, place);
-      if (now === undefined || Date.now() > deadline || !(moved || describeCause(error).includes('busy')))
-        throw error;
-      place = now;
+      if (Date.now() > deadline || !(moved || UNSETTLED.test(describeCause(error)))) throw error;
+      place = now ?? place;
       await delay(POLL_MS, undefined, signal && { signal });
     }
   }
