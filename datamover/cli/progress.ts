@@ -23,6 +23,9 @@ export class Reporter {
   readonly #started = performance.now();
   #latest: ((seconds: number) => Status) | undefined;
   #lineShown = false;
+  /** Whether the job has said something since the last report, of which there was one. */
+  #behind = false;
+  #reported = false;
 
   constructor(output: Output, fps: number | undefined = progressFps(process.env)) {
     this.#output = output;
@@ -48,12 +51,14 @@ export class Reporter {
   update(describe: (seconds: number) => Status): void {
     const first = this.#latest === undefined;
     this.#latest = describe;
+    this.#behind = true;
     if (first && this.#mode === 'terminal') this.#report();
   }
 
-  /** Ends the reports and leaves a clean line for the summary. */
+  /** Ends the reports and leaves a clean line for the summary. A script that follows them sees the last one, too. */
   stop(): void {
     clearInterval(this.#timer);
+    if (this.#mode === 'json' && this.#reported && this.#behind) this.#report();
     if (this.#lineShown) this.#output.errors.write(CLEAR_LINE);
     this.#lineShown = false;
   }
@@ -61,6 +66,8 @@ export class Reporter {
   #report(): void {
     const status = this.#latest?.(this.seconds);
     if (status === undefined) return;
+    this.#behind = false;
+    this.#reported = true;
     if (this.#mode === 'json') {
       this.#output.record({ message_type: 'status', ...status.record });
     } else if (this.#mode === 'terminal') {

@@ -7,7 +7,9 @@ import type { ChangeKnowledge, HeldRead, ReadPlan, VolumeDriver } from '../volum
 import type { BackupPlan } from './backup-plan.ts';
 import type { VolumeRecord } from './layout.ts';
 import type { TransferOptions } from './progress.ts';
-import { compareSample, drawSample, type SampleReport } from './sample.ts';
+import { EarlySample } from './early-sample.ts';
+import { loadBaseImage } from './fed-image.ts';
+import type { SampleReport } from './sample.ts';
 import { saveFeed, type SavedContent } from './volume-content.ts';
 
 /** How a driver's volume was read, for the summary. */
@@ -45,19 +47,9 @@ export class HeldSource {
     options: TransferOptions,
     started: number,
   ): Promise<SavedContent> {
-    const readAll = async (): Promise<{ held: HeldRead; content: SavedContent }> => {
-      const held = await this.#driver.hold(this.#read, options.signal);
-      this.#held.push(held);
-      this.#noteEstimate(held);
-      const content = await saveFeed(repository, session, plan, this.#read, held.feed, options, started);
-      const changed = await held.changedMeanwhile?.();
-      if (changed !== undefined) this.#warnings.push(changed);
-      return { held, content };
-    };
-    const { held, content } = await readAll();
+    const first = await this.#readAll(repository, session, plan, options, started);
+    const { content, sample } = first;
     const { base, changes, source } = this.#read;
-    const sample = base && (await this.#compare(plan, repository.key, content, held, options.signal));
-    held.done?.();
     if (base === undefined) return content;
     if (sample?.differsAt === undefined) {
       this.#found = {
@@ -78,8 +70,7 @@ export class HeldSource {
     );
     const request = { bases: [], distrusted: true };
     this.#read = await this.#driver.planRead(source, request, options.signal);
-    const { held: heldAgain, content: again } = await readAll();
-    heldAgain.done?.();
+    const { content: again } = await this.#readAll(repository, session, plan, options, started);
     const { read } = content.counters;
     return {
       ...again,
@@ -130,23 +121,74 @@ export class HeldSource {
     });
   }
 
-  /** Undefined where nothing can be compared. That nothing could be read is a warning: the list of changes may well be right. */
-  async #compare(
-    { sample }: BackupPlan,
-    key: MasterKey,
+  /** Reads what the plan says, and a sample of the rest at the same time. */
+  async #readAll(
+    repository: Repository,
+    session: BackupSession,
+    plan: BackupPlan,
+    options: TransferOptions,
+    started: number,
+  ): Promise<{ readonly content: SavedContent; readonly sample: SampleReport | undefined }> {
+    const read = this.#read;
+    const { signal } = options;
+    const preparing = prepareBase(repository, read, signal);
+    // That the source cannot be held is told first.
+    preparing.catch(() => undefined);
+    const held = await this.#driver.hold(read, signal);
+    this.#held.push(held);
+    this.#noteEstimate(held);
+    const base = await preparing;
+    const early = base && beginSample(repository.key, plan, read, base, held, signal);
+    try {
+      const content = await saveFeed(repository, session, plan, { read, base }, held.feed, options, started);
+      const changed = await held.changedMeanwhile?.();
+      if (changed !== undefined) this.#warnings.push(changed);
+      const sample = early && (await this.#outcome(early, content, signal));
+      return { content, sample };
+    } finally {
+      await early?.end();
+      held.done?.();
+    }
+  }
+
+  /** Undefined where nothing was taken over. That nothing could be read is a warning: the list of changes may well be right. */
+  async #outcome(
+    early: EarlySample,
     { kept }: SavedContent,
-    { readRanges }: HeldRead,
     signal?: AbortSignal,
   ): Promise<SampleReport | undefined> {
-    if (kept === undefined || readRanges === undefined) return undefined;
-    const chosen = drawSample(kept.cells, sample);
-    if (chosen.length === 0) return undefined;
+    if (kept === undefined) return undefined;
     try {
-      return await compareSample(readRanges, kept, chosen, new BlobProof(key), signal);
+      return await early.report(kept);
     } catch (error) {
       signal?.throwIfAborted();
       this.#warnings.push(`no unchanged part could be compared with the source: ${describeCause(error)}`);
       return undefined;
     }
   }
+}
+
+/** Loads the image that the changes are of; undefined where everything is read, and of streams. */
+async function prepareBase(
+  repository: Repository,
+  { base, source }: ReadPlan,
+  signal?: AbortSignal,
+): ReturnType<typeof loadBaseImage> {
+  if (base === undefined || source.format !== 'image') return undefined;
+  return loadBaseImage(repository, base.snapshotId, signal);
+}
+
+/** Undefined where the storage cannot read at random. */
+function beginSample(
+  key: MasterKey,
+  { sample }: BackupPlan,
+  { source }: ReadPlan,
+  { record, loaded }: NonNullable<Awaited<ReturnType<typeof loadBaseImage>>>,
+  { readRanges }: HeldRead,
+  signal?: AbortSignal,
+): EarlySample | undefined {
+  if (readRanges === undefined) return undefined;
+  const proof = new BlobProof(key);
+  const from = { base: loaded, baseBytes: record.bytes, bytes: source.bytes, readRanges, proof };
+  return new EarlySample(from, sample, signal);
 }

@@ -30,6 +30,16 @@ export interface BaseImage {
   /** For messages: `backup 1a2b3c4d`. */
   readonly name: string;
   readonly record: VolumeRecord;
+  /** Where it was loaded beforehand; whoever saves an image takes it over and changes it. */
+  readonly loaded?: BaseContent;
+}
+
+/** The ids and fingerprints of an image's cells. */
+export interface BaseContent {
+  readonly content: ContentList;
+  readonly fingerprints: FingerprintList;
+  /** Of how many cells the index knows no blob. */
+  readonly unknown: number;
 }
 
 /** What every stream tells of the image it makes; a reader's own facts have more. */
@@ -75,6 +85,16 @@ export async function readBaseImage(repository: Repository, id: Id): Promise<Bas
   return { snapshotId: id, name: `backup ${id.slice(0, 8)}`, record };
 }
 
+/** The same with its content. */
+export async function loadBaseImage(
+  repository: Repository,
+  id: Id,
+  signal?: AbortSignal,
+): Promise<(BaseImage & { readonly loaded: BaseContent }) | undefined> {
+  const base = await readBaseImage(repository, id);
+  return base && { ...base, loaded: await loadContent(repository, base, signal) };
+}
+
 /**
  * Saves a stream of changes as an image: the cells that it touches are new, completed from the base where it gives parts of
  * them; all others are the base's, named again. `watch` waits for the save.
@@ -87,7 +107,8 @@ export async function saveFedImage<Facts extends ImageFacts>(
   options: KeepingOptions,
   watch: (save: Save) => Promise<unknown>,
 ): Promise<FedImage<Facts>> {
-  const { content, fingerprints, unknown } = await loadContent(repository, base, options.signal);
+  const loaded = base?.loaded ?? (await loadContent(repository, base, options.signal));
+  const { content, fingerprints, unknown } = loaded;
   const kept = new BitSet(content.length);
   for (let cell = 0; cell < content.length; cell++) kept.add(cell);
   let note: FedNote<Facts> | undefined;
@@ -150,12 +171,11 @@ export async function saveFedImage<Facts extends ImageFacts>(
   return { facts, content, fingerprints, counters, keptBytes, freedBytes, kept };
 }
 
-/** The ids of the base's cells, and how many of them nobody can read. */
 async function loadContent(
   repository: Repository,
   base: BaseImage | undefined,
   signal: AbortSignal | undefined,
-): Promise<{ content: ContentList; fingerprints: FingerprintList; unknown: number }> {
+): Promise<BaseContent> {
   const content = new ContentList();
   const fingerprints = new FingerprintList();
   if (base === undefined) return { content, fingerprints, unknown: 0 };

@@ -56,27 +56,33 @@ export function drawSample(
   return chosen;
 }
 
-/** Reads the chosen cells from the held snapshot and compares each with what the new image names in its place. */
-export async function compareSample(
+/**
+ * Reads cells from the held snapshot, and says of each whether it is what `of` names in its place. That is looked up before this
+ * function first waits.
+ */
+export async function sameCells(
   readRanges: NonNullable<HeldRead['readRanges']>,
-  { content, fingerprints, imageBytes }: KeptCells,
-  chosen: readonly number[],
+  { content, fingerprints, imageBytes }: Omit<KeptCells, 'cells'>,
+  cells: readonly number[],
   proof: BlobProof,
   signal?: AbortSignal,
-): Promise<SampleReport> {
-  const ranges = chosen.map((cell) => ({
+): Promise<ReadonlyMap<number, boolean>> {
+  const same = new Map<number, boolean>();
+  if (cells.length === 0) return same;
+  const expected = cells.map((cell) => ({
+    cell,
     offset: cell * CELL_BYTES,
     length: Math.min(CELL_BYTES, imageBytes - cell * CELL_BYTES),
+    id: Uint8Array.from(content.at(cell)),
+    fingerprint: Uint8Array.from(fingerprints.at(cell)),
   }));
-  let cells = 0;
-  for await (const { offset, bytes } of readRanges(ranges, signal)) {
-    const cell = chosen[cells++];
-    if (cell === undefined || offset !== cell * CELL_BYTES)
-      throw new Error(`byte ${offset} was not asked for`);
-    if (!proof.fits(bytes, content.at(cell), fingerprints.at(cell))) return { cells, differsAt: offset };
+  for await (const { offset, bytes } of readRanges(expected, signal)) {
+    const next = expected[same.size];
+    if (next?.offset !== offset) throw new Error(`byte ${offset} was not asked for`);
+    same.set(next.cell, proof.fits(bytes, next.id, next.fingerprint));
   }
-  if (cells !== chosen.length) throw new Error(`${cells} of ${chosen.length} ranges were read`);
-  return { cells };
+  if (same.size !== cells.length) throw new Error(`${same.size} of ${cells.length} ranges were read`);
+  return same;
 }
 
 /** A number from 0 up to `limit`, without it. 48 bits: the bias is nothing. */

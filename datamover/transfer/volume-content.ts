@@ -16,7 +16,7 @@ import type { BackupPlan, PipedSource } from './backup-plan.ts';
 import { cellsToRead } from './cells.ts';
 import { saveChain } from './chain-backup.ts';
 import { ContentList } from './content-list.ts';
-import { readBaseImage, type BaseImage, type FedImage, type ImageFacts } from './fed-image.ts';
+import { type BaseImage, type FedImage, type ImageFacts } from './fed-image.ts';
 import { FingerprintList } from './fingerprints.ts';
 import { ImageTree } from './image-tree.ts';
 import { KnownImage } from './known-image.ts';
@@ -66,17 +66,24 @@ export async function savePiped(
   }
 }
 
+/** What is read of a volume by its driver, and the image that it builds on. */
+export interface FedSource {
+  readonly read: ReadPlan;
+  /** Undefined where the plan has no base, or the base is no image. */
+  readonly base: BaseImage | undefined;
+}
+
 /** Stores what a driver reads of a volume. */
 export async function saveFeed(
   repository: Repository,
   session: BackupSession,
   plan: BackupPlan,
-  read: ReadPlan,
+  { read, base }: FedSource,
   feed: VolumeFeed,
   options: TransferOptions,
   started: number,
 ): Promise<SavedContent> {
-  const content = await saveFed(repository, session, plan, read, feed, options, started);
+  const content = await saveFed(repository, session, plan, { read, base }, feed, options, started);
   const { driver, record } = read.source;
   const own = content.record[driver];
   return {
@@ -90,27 +97,23 @@ async function saveFed(
   repository: Repository,
   session: BackupSession,
   plan: BackupPlan,
-  read: ReadPlan,
+  { read, base }: FedSource,
   feed: VolumeFeed,
   options: TransferOptions,
   started: number,
 ): Promise<SavedContent> {
-  const id = read.base?.snapshotId;
   const known = knownOf(read, feed);
   switch (feed.kind) {
     case 'file':
       return saveImageFile(repository, session, plan, feed, options, started);
-    case 'zvol-send': {
-      const base = id === undefined ? undefined : await readBaseImage(repository, id);
+    case 'zvol-send':
       return saveZvolStream(repository, session, plan, program(feed), base, options, started, known);
-    }
-    case 'rbd-diff': {
-      const base = id === undefined ? undefined : await readBaseImage(repository, id);
+    case 'rbd-diff':
       return readingPipe(feed.pipe, options, (input, either) =>
         saveDiffStream(repository, session, plan, input, base, either, started, known),
       );
-    }
     case 'zfs-stream': {
+      const id = read.base?.snapshotId;
       const chain = id === undefined ? undefined : await readChainBase(repository, id);
       return saveZfsStream(repository, session, plan, program(feed), chain, options, started, known);
     }

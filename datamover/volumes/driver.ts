@@ -2,7 +2,7 @@
  * What a storage has to offer so that its volumes can be carried (docs/drivers.md). One object per storage and connection;
  * everything that `plan…` gives is a printable value, and nothing is changed on the storage before `hold` or `openTarget`.
  *
- *     backup:   identify -> planRead -> hold -> (feed, readRanges) -> keepBase -> release
+ *     backup:   identify -> planRead -> hold -> (feed beside readRanges) -> done -> keepBase -> release -> close
  *     restore:  planTarget -> openTarget -> write… -> finish -> (readBack) -> close, or discard
  */
 export interface VolumeDriver<Read extends ReadPlan = ReadPlan, Target extends TargetPlan = TargetPlan> {
@@ -109,8 +109,8 @@ export interface HeldRead {
   /** Where the bytes come from; valid until `release`. */
   readonly feed: VolumeFeed;
   /**
-   * Reads ranges of the held snapshot, in their order and each in one piece, to check "unchanged" parts against the base. Undefined
-   * where the storage has no cheap way to read at random.
+   * Reads ranges of the held snapshot, in their order and each in one piece that is good until the next is asked for, to check
+   * "unchanged" parts against the base. Undefined where the storage has no cheap way to read at random.
    */
   readonly readRanges?: (ranges: readonly ByteRange[], signal?: AbortSignal) => AsyncIterable<RangeContent>;
   /** Asked after all is read, where the storage could not hold still: a sentence if what was read may be of two moments. */

@@ -59,7 +59,7 @@ async function readProgram(
   onProducer: (pid: number) => void,
 ): Promise<void> {
   const stop = new AbortController();
-  // Also while it is being started. A child of it may outlive it and keep the pipe open: nobody waits for that one.
+  // Also while it is being started.
   parentPort?.once('message', () => stop.abort());
   const { signal } = stop;
   const program = await startProgram({
@@ -70,6 +70,10 @@ async function readProgram(
     operation: 'read the output of',
   });
   onProducer(program.pid);
+  // A child of the producer may outlive it and keep the pipe open: nobody waits for that one.
+  const leave = (): void => void program.stdout.destroy();
+  signal.addEventListener('abort', leave, { once: true });
+  if (stop.signal.aborted) leave();
   try {
     for await (const chunk of program.stdout as AsyncIterable<Buffer>) {
       for (let from = 0; from < chunk.length;) {

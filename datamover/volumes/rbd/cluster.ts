@@ -1,6 +1,6 @@
 import type { RbdConnection } from './command.ts';
 import type { ImageLook, ImagePlace } from './image.ts';
-import { ask, hasDiffById, inThread, library, textAt, textIn } from './librbd.ts';
+import { ask, fixed, hasDiffById, inThread, library, textAt, textIn } from './librbd.ts';
 import { isErrnoOf } from './librbd-error.ts';
 import { OpenImage } from './open-image.ts';
 import type { Moment } from './record.ts';
@@ -143,8 +143,9 @@ export class Cluster {
     const io = await this.#pool(place);
     const bytes = [0];
     await inThread(`looking for object ${name}`, objectSize, io, name, bytes, [0]);
-    const content = Buffer.alloc(Number(bytes[0]));
-    const read = await inThread(`reading object ${name}`, readObject, io, name, content, content.length, 0);
+    const length = Number(bytes[0]);
+    const content = fixed(length);
+    const read = await inThread(`reading object ${name}`, readObject, io, name, content, length, 0);
     return content.subarray(0, read);
   }
 

@@ -5,6 +5,7 @@ import type { RbdConnection } from './command.ts';
 import { checkImageName, formatImageName, withoutSnap } from './image-name.ts';
 import type { ReadJob } from './read-job.ts';
 import { Session } from './session.ts';
+import { release } from './session-protocol.ts';
 
 /** As many as are read from the cluster at a time. */
 const AT_ONCE = 4;
@@ -110,7 +111,9 @@ export class HeldImage implements HeldRead {
     for (const [i, { offset }] of ranges.entries()) {
       const bytes = await reads.shift();
       begin(ranges[i + AT_ONCE]);
-      if (bytes !== undefined) yield { offset, bytes };
+      if (bytes === undefined) continue;
+      yield { offset, bytes };
+      release(bytes);
     }
   }
 }

@@ -64,11 +64,18 @@ type Functions = Record<keyof typeof RADOS | keyof typeof RBD, Async> & {
   readonly diffById: Async | undefined;
 };
 
+/**
+ * What is called in a thread gets a stack of koffi's, of 128 KiB. Ceph's code takes what threads of glibc have: with less it writes
+ * over what lies below, and the process dies, once in some hundred calls.
+ */
+const STACK_BYTES = 8 << 20;
+
 let functions: Functions | undefined;
 
 export function library(): Functions {
   if (functions !== undefined) return functions;
   try {
+    koffi.config({ async_stack_size: STACK_BYTES, sync_stack_size: STACK_BYTES });
     const rados = koffi.load('librados.so.2');
     const rbd = koffi.load('librbd.so.1');
     const all = (from: typeof rbd, signatures: Record<string, string>): [string, Async][] =>
@@ -110,6 +117,17 @@ export async function inThread(what: string, call: Async, ...args: unknown[]): P
       else resolve(value);
     });
   });
+}
+
+/** V8 keeps the content of arrays of up to 64 bytes among its own objects (typed_array_max_size_in_heap), and moves them about. */
+const FIXED_BYTES = 128;
+
+/**
+ * Memory of at least so many zeros that a thread may write to: it stays where it is. What is written to the old place of an array
+ * that moved makes anything of this process, a handle of Ceph's above all.
+ */
+export function fixed(bytes: number): Buffer<ArrayBuffer> {
+  return Buffer.alloc(Math.max(bytes, FIXED_BYTES));
 }
 
 /** A number that a function gives through a pointer. */

@@ -2,7 +2,7 @@ import koffi from 'koffi';
 import type { Extent } from './extents.ts';
 import type { PoolPlace } from './cluster.ts';
 import type { CloneParent, RbdImage, RbdSnap, SnapKind } from './image.ts';
-import { ask, inThread, library, numberOf, textAt, textIn } from './librbd.ts';
+import { ask, fixed, inThread, library, numberOf, textAt, textIn } from './librbd.ts';
 import { isErrnoOf } from './librbd-error.ts';
 
 const [ENOENT, ERANGE] = [2, 34];
@@ -57,8 +57,8 @@ export class OpenImage {
   /** Undefined for an image that is no clone, or no more; and where its parent's snap is on its way out. */
   async #parent(): Promise<CloneParent | undefined> {
     const { parent, freeParent, freeParentSnap, overlap } = library();
-    const image = Buffer.alloc(PARENT_BYTES);
-    const snap = Buffer.alloc(PARENT_SNAP_BYTES);
+    const image = fixed(PARENT_BYTES);
+    const snap = fixed(PARENT_SNAP_BYTES);
     try {
       await inThread('telling the parent', parent, this.#image, image, snap);
     } catch (error) {

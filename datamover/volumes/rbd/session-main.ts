@@ -7,7 +7,7 @@ import koffi from 'koffi';
 import { describeCause } from '../../errors.ts';
 import type { RbdConnection } from './command.ts';
 import { SessionWork } from './session-work.ts';
-import { toFailure, type Question, type Reply } from './session-protocol.ts';
+import { release, toFailure, type Question, type Reply } from './session-protocol.ts';
 
 /** How long it may take to let go at the end: nothing that hangs outlives its parent for longer. */
 const END_MS = 4000;
@@ -26,7 +26,7 @@ async function answer(line: string): Promise<void> {
 
 function reply(said: Reply, bytes?: Uint8Array): void {
   process.stdout.write(`${JSON.stringify(said)}\n`);
-  if (bytes !== undefined) process.stdout.write(bytes);
+  if (bytes !== undefined) process.stdout.write(bytes, () => release(bytes));
 }
 
 /** At once: no destructor of Ceph's, and no thread that waits for the cluster, is waited for. */

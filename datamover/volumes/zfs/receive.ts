@@ -221,12 +221,12 @@ async function receive(
   }).finally(() => input.destroy());
 }
 
-/** EBUSY, and what libzfs says for any EINVAL of a receive that can be resumed (libzfs_sendrecv.c). */
-const UNSETTLED = /busy|kernel modules must be upgraded/;
+/** EBUSY, and what libzfs says for it and for any EINVAL of a receive that can be resumed (libzfs_sendrecv.c). */
+const UNSETTLED = /busy|partially-complete state|kernel modules must be upgraded/;
 
 /**
  * Goes on with an interrupted receive. One that was killed a moment ago may still be at work in the kernel: then the dataset is
- * busy, or the place has moved on when we come there, which ZFS refuses, at times before it tells the new one.
+ * busy, or the place has moved on when we come there, which ZFS refuses, at times before it tells the new one; or it comes to its end.
  */
 async function goOn(
   plan: ReceivePlan,
@@ -242,12 +242,19 @@ async function goOn(
       return;
     } catch (error) {
       const now = await placeOf(plan.location);
+      // What had been handed over before it was killed was all of the stream.
+      if (now === undefined && (await hasArrived(plan.location, stream.guid))) return;
       const moved = now?.toGuid === place.toGuid && !isDeepStrictEqual(now, place);
       if (Date.now() > deadline || !(moved || UNSETTLED.test(describeCause(error)))) throw error;
       place = now ?? place;
       await delay(POLL_MS, undefined, signal && { signal });
     }
   }
+}
+
+async function hasArrived(dataset: string, guid: string): Promise<boolean> {
+  const moments = await listMoments(dataset);
+  return moments.some((moment) => moment.kind === 'snapshot' && moment.guid === guid);
 }
 
 async function placeOf(dataset: string): Promise<ResumePoint | undefined> {
