@@ -1,3 +1,4 @@
+/* Long, for one machine with a pool and one repository serve every way in which a volume is sent, held and received. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
