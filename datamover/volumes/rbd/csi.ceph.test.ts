@@ -8,6 +8,7 @@ import { planBackup } from '../../transfer/backup-plan.ts';
 import type { BackupSummary } from '../../transfer/backup.ts';
 import { backUp, newRepository, readBackup, reopen, VOLUME } from '../../transfer/testing/volumes.ts';
 import type { RbdDriver } from './driver.ts';
+import type { ReadJob } from './read-job.ts';
 import { useCeph } from './testing/cluster.ts';
 import { CsiVolume } from './testing/csi.ts';
 
@@ -96,6 +97,44 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
       PATIENCE,
     );
   });
+
+  test.each([
+    ['their ids', 'snap-id', true, false],
+    ['their ids', 'snap-id', true, true],
+    ['their names', 'snap-name', false, false],
+    ['their names', 'snap-name', false, true],
+  ] as const)(
+    'snaps of one image are compared by %s (%s, newer librbd: %j, of a clone: %j)',
+    async (_, by, newer, clone) => {
+      const origin = await filled();
+      const volume = clone ? await origin.restore(await origin.snapshot()) : origin;
+      const reader = newer ? byId() : driver();
+      const snap = (name: string): string => {
+        volume.change((image) => image.snap(name));
+        return `${cluster.ceph.pool}/${volume.image}@${name}`;
+      };
+      let last = await readInto(reader, await plan(reader, snap('snap-0')));
+      const steps: ((volume: CsiVolume) => void)[] = [
+        changed,
+        () => undefined,
+        (v) => v.change((image) => (image.resize(30 * MIB + 4096), image.write(29 * MIB, randomBytes(MIB)))),
+        (v) => v.change((image) => (image.resize(5 * MIB), image.resize(12 * MIB), image.discard(0, 4096))),
+      ];
+      for (const [i, step] of steps.entries()) {
+        step(volume);
+        const name = `snap-${i + 1}`;
+        const planned = await plan(reader, snap(name), [last]);
+        expect(planned.base).toBe(last);
+        expect(planned.changes).toEqual({ mechanism: 'rbd-export-diff' });
+        expect((planned as ReadPlan & { readonly job: ReadJob }).job.reading).toMatchObject({ by });
+        const next = await readInto(reader, planned, last);
+        expect(next.content.equals(cluster.client.read(volume.image, name))).toBe(true);
+        if (i < 2) expect(next.fedBytes).toBeLessThan(2 * MIB);
+        last = next;
+      }
+    },
+    PATIENCE,
+  );
 
   test(
     'a base that was deleted or flattened is none, and the reason is told; then the one before serves',
