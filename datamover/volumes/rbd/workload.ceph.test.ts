@@ -16,8 +16,8 @@ describePeers(['ceph'], 'a random life of an image', () => {
     async () => {
       const life = await new PlainLife(cluster.ceph, cluster.client).begin();
       const used = await runLife(life, cluster.driver(), STEPS, 1);
-      expect(used.get('piped')).toBeGreaterThan(STEPS / 4);
-      expect(used.get('rbd-export-diff')).toBeGreaterThan(STEPS / 15);
+      expect(used.get('piped')).toBeGreaterThan(STEPS / 8);
+      expect(used.get('rbd-export-diff')).toBeGreaterThan(STEPS / 3);
       expect(used.get('allocated-extents')).toBeGreaterThan(0);
     },
     PATIENCE,
