@@ -1,3 +1,4 @@
+import { getSystemErrorMessage } from 'node:util';
 import koffi from 'koffi';
 import { DatamoverError } from '../errors.ts';
 import { widenPipe } from './pipe-capacity.ts';
@@ -24,7 +25,7 @@ export function makePipe(): Pipe {
   pipe2 ??= koffi.load(null).func('int pipe2(_Out_ uint8_t *descriptors, int flags)') as unknown as Pipe2;
   const descriptors = Buffer.alloc(8);
   if (pipe2(descriptors, O_CLOEXEC) !== 0) {
-    const cause = `errno ${koffi.errno()}`;
+    const cause = getSystemErrorMessage(-koffi.errno());
     throw new DatamoverError({
       operation: 'make a pipe',
       cause,

@@ -29,7 +29,9 @@ export async function findConsolidated(
   signal?: AbortSignal,
 ): Promise<Consolidated | undefined> {
   const line = [of];
-  for await (const { id, snapshot } of repository.snapshots({ onProblem: () => undefined })) {
+  const walk = { onProblem: () => undefined, ...(signal && { signal }) };
+  for await (const { id, snapshot } of repository.snapshots(walk)) {
+    signal?.throwIfAborted();
     if (id === of.id || lineOf({ id, snapshot }) !== lineOf(of) || !isAlike(snapshot, of.snapshot)) continue;
     const streams = await chainIn(repository, id, snapshot, signal);
     if (streams !== undefined) line.push({ id, snapshot, streams });

@@ -10,7 +10,7 @@ import { drawSample, sameCells, sampleSize, type KeptCells, type SampleReport } 
 type ReadRanges = NonNullable<HeldRead['readRanges']>;
 
 /** What is needed to compare cells of a base with a source. */
-export interface SampleSource {
+interface SampleSource {
   readonly base: Pick<BaseContent, 'content' | 'fingerprints'>;
   /** Bytes of the base and of the source. */
   readonly baseBytes: number;

@@ -4,7 +4,7 @@ import type { Repository } from '../repository/repository.ts';
 import { release } from '../repository/saver/pack-slot.ts';
 import type { Id } from '../repository/types.ts';
 
-export interface ReadAheadLimits {
+interface ReadAheadLimits {
   /** Of blobs that are loaded, or on their way, before they are asked for: of all files together. */
   readonly bytes: number;
   /** Blobs of one file. */

@@ -109,7 +109,7 @@ async function saveFed(
     case 'zvol-send':
       return saveZvolStream(repository, session, plan, program(feed), base, options, started, known);
     case 'rbd-diff':
-      return readingPipe(feed.pipe, options, (input, either) =>
+      return readingPipe(feed.pipe, read.source.location, options, (input, either) =>
         saveDiffStream(repository, session, plan, input, base, either, started, known),
       );
     case 'zfs-stream': {
@@ -138,6 +138,7 @@ function program({ command }: Extract<VolumeFeed, { command: unknown }>): Stream
 /** What the producer says went wrong tells more than the stream that ends early for it. */
 async function readingPipe<T>(
   pipe: FeedPipe,
+  subject: string,
   options: TransferOptions,
   save: (input: StreamInput, options: TransferOptions) => Promise<T>,
 ): Promise<T> {
@@ -152,7 +153,7 @@ async function readingPipe<T>(
   }
   if ((await pipe.finish()) === 'ended') return saved;
   const cause = 'its producer does not say that it was whole';
-  throw new DatamoverError({ operation: 'read the stream of changes', cause, hint: 'back up again' });
+  throw new DatamoverError({ operation: 'read', subject, cause, hint: 'back up again', retryable: true });
 }
 
 async function saveImageFile(

@@ -14,7 +14,7 @@ export interface BaseReading {
   readonly reading: ReadJob['reading'];
 }
 
-export interface ReadSnap {
+interface ReadSnap {
   readonly pinned: PinnedSnap;
   readonly bytes: number;
   /** Of a clone: what it shows. */

@@ -4,7 +4,7 @@ import type { ByteRange, FeedPipe, HeldRead, RangeContent } from '../driver.ts';
 import type { RbdConnection } from './command.ts';
 import { checkImageName, formatImageName, withoutSnap } from './image-name.ts';
 import type { ReadJob } from './read-job.ts';
-import { Session } from './session.ts';
+import { Session, type Asking } from './session.ts';
 import { release } from './session-protocol.ts';
 
 /** As many as are read from the cluster at a time. */
@@ -77,13 +77,13 @@ export class HeldImage implements HeldRead {
     const asking = { operation: 'let go snap of rbd image', subject: formatImageName(this.#job.source.name) };
     try {
       await this.#session.closePipe();
-      await inTime(this.#session.ask('release', null, asking), RELEASE_MS);
+      await inTime(this.#session.ask('release', null, asking), asking, RELEASE_MS);
     } catch (error) {
       if (!this.#session.ended) throw error;
       // Whoever held it is gone, as a clean-up finds.
       const other = new Session(this.#connection);
       try {
-        await inTime(other.ask('clean', image, asking), RELEASE_AFTER_DEATH_MS);
+        await inTime(other.ask('clean', image, asking), asking, RELEASE_AFTER_DEATH_MS);
       } finally {
         await other.close();
       }
@@ -118,12 +118,13 @@ export class HeldImage implements HeldRead {
   }
 }
 
-async function inTime(asked: Promise<unknown>, ms: number): Promise<void> {
+async function inTime(asked: Promise<unknown>, { operation, subject }: Asking, ms: number): Promise<void> {
   const patience = new AbortController();
   const late = delay(ms, undefined, { signal: patience.signal }).then(
     () => {
       throw new DatamoverError({
-        operation: 'let go what was held on Ceph',
+        operation,
+        subject,
         cause: `the cluster has not answered for ${ms / 1000} s`,
         hint: 'the next backup of the volume, or datamover cleanup, does it',
       });

@@ -32,14 +32,11 @@ export class PipeWriter {
   }
 
   async flush(): Promise<void> {
-    // writev(2) takes 1024 parts at a time, and may write less than all of them.
-    for (
-      let parts = this.#parts;
-      parts.length > 0;
-      parts = after(parts, await this.#some(parts.slice(0, 1024)))
-    );
+    let parts: readonly Uint8Array[] = this.#parts;
     this.#parts = [];
     this.#bytes = 0;
+    // writev(2) takes 1024 parts at a time, and may write less than all of them.
+    while (parts.length > 0) parts = after(parts, await this.#some(parts.slice(0, 1024)));
   }
 
   /** The reader finds the end of the stream. */
@@ -55,7 +52,8 @@ export class PipeWriter {
   }
 }
 
-function after(parts: readonly Uint8Array[], written: number): Uint8Array[] {
+/** What is left of the parts when so many bytes of them are written. */
+export function after(parts: readonly Uint8Array[], written: number): Uint8Array[] {
   let rest = written;
   let first = 0;
   for (; first < parts.length; first++) {

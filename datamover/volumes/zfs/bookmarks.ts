@@ -6,7 +6,7 @@ const KEPT = 8;
 const MARK = '#datamover-';
 
 /** The bookmark of ours for a snapshot of this dataset. Its guid is in the name: one of another snapshot never has the same. */
-export function bookmarkName(dataset: string, guid: string): string {
+function bookmarkName(dataset: string, guid: string): string {
   return `${dataset}${MARK}${guid}`;
 }
 

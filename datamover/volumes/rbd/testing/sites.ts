@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { CephCluster } from '../../../../e2e/servers/ceph.ts';
 import { run } from '../../../process/spawn.ts';
 import type { DriverSite } from '../../driver.suite.ts';
@@ -17,6 +18,11 @@ export async function rbdSite(ceph: CephCluster): Promise<DriverSite> {
   const next = (): string => `${place}/volume-${made++}`;
   const images = async (): Promise<string[]> =>
     (await rbd('ls', place)).split('\n').filter((name) => name !== '');
+  /** Ceph takes who was killed with an image open to write for alive for half a minute more. */
+  const unwatched = async (image: string): Promise<void> => {
+    const watched = async () => /"watchers":[[{][^\]}]/.test(await rbd('status', '--format', 'json', image));
+    while (await watched()) await delay(500);
+  };
   return {
     scheme: 'rbd',
     options: { ceph: { conf: ceph.environment.CEPH_CONF } },
@@ -71,6 +77,7 @@ export async function rbdSite(ceph: CephCluster): Promise<DriverSite> {
       client.close();
       for (const image of await images()) {
         await rbd('snap', 'purge', '--no-progress', `${place}/${image}`);
+        await unwatched(`${place}/${image}`);
         await rbd('rm', '--no-progress', `${place}/${image}`);
       }
       await rbd('namespace', 'remove', place);
