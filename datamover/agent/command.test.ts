@@ -68,6 +68,7 @@ describe('the command of a child', () => {
       ...{ AWS_SECRET_ACCESS_KEY: SECRETS.AWS_SECRET_ACCESS_KEY, RESTIC_HOST: 'kubernetes' },
       ...{ RESTIC_CACERT: '/scratch/t/ca.crt', TMPDIR: '/scratch/t' },
       ...{ RESTIC_PASSWORD_FILE: undefined, AWS_PROFILE: undefined, DATAMOVER_NODE: undefined },
+      DATAMOVER_TRANSFER: transferID(transfer),
     });
     expect([...files.keys()]).toEqual(['/scratch/t/ca.crt']);
   });

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { REASONS } from '../../api/names.ts';
+import { TRANSFER_VARIABLE } from '../process/owner.ts';
 import type { RbdConnection } from '../volumes/rbd/command.ts';
 import { TransferFailure } from './reasons.ts';
 import { transferID, volumeOf, type Transfer } from './transfer.ts';
@@ -84,6 +85,8 @@ export function commandFor(transfer: Transfer, context: CommandContext): ChildCo
       ...Object.fromEntries(given.filter(([, value]) => value !== undefined)),
       ...(authority !== undefined && { RESTIC_CACERT: authority }),
       TMPDIR: folder,
+      // What an earlier attempt left, also on another node, is let go (K-13).
+      [TRANSFER_VARIABLE]: transferID(transfer),
     },
   };
 }

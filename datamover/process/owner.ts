@@ -1,25 +1,53 @@
+import { createHash } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 
 /** Milliseconds after which somebody whom we cannot look for is taken for gone. */
 const PATIENCE_MS = 24 * 60 * 60 * 1000;
+/** Names go into names of snaps and images, which have an end. */
+const TRANSFER_DIGITS = 12;
+
+/**
+ * The environment variable with the transfer that this process and its children work for, if they do for one of which nobody
+ * else carries the same at the same time: an agent's lease sees to that (K-13).
+ */
+export const TRANSFER_VARIABLE = 'DATAMOVER_TRANSFER';
+
+/**
+ * Who can reach what is owned. A pool is imported on one machine at a time, so an owner with another boot is from before this one;
+ * an image of a Ceph cluster is reached from many, and he may be at work on another.
+ */
+export type Reach = 'one machine' | 'many machines';
 
 /**
  * A name of this process for things outside that it must take away again, such as a hold: from it `isGone` tells later whether
- * the process ended without doing so. Letters, digits and dashes: boot, PID namespace, PID, start time.
+ * the process ended without doing so. Letters, digits and dashes: boot, PID namespace, PID, start time and, where there is one,
+ * the transfer.
  */
 export function ownerName(): string {
-  return `${bootId()}-${pidNamespace()}-${process.pid}-${startTime(process.pid) ?? '0'}`;
+  const transfer = ownTransfer();
+  const name = `${bootId()}-${pidNamespace()}-${process.pid}-${startTime(process.pid) ?? '0'}`;
+  return transfer === undefined ? name : `${name}-${transfer}`;
 }
 
 /**
- * Whether the process with this name is no more: because the machine was booted since, or because no such process runs. Of one
- * in another PID namespace (another container) only its age can tell: a day, `since` being milliseconds of the epoch.
+ * Whether the process with this name is no more. Of those that we can look for /proc tells. Of others: whoever worked for our own
+ * transfer is gone, else we would not have it; on a storage of one machine so is everybody from before its boot. All that is left
+ * to tell of the rest is the age: a day, `since` being milliseconds of the epoch.
  */
-export function isGone(owner: string, since: number, now = Date.now()): boolean {
-  const [boot, namespace, pid, start] = owner.split('-');
-  if (boot !== bootId()) return true;
-  if (namespace === pidNamespace()) return startTime(Number(pid)) !== start;
+export function isGone(owner: string, since: number, reach: Reach, now = Date.now()): boolean {
+  const [boot, namespace, pid, start, transfer] = owner.split('-');
+  const isBootOurs = boot === bootId();
+  if (isBootOurs && namespace === pidNamespace()) return startTime(Number(pid)) !== start;
+  if (transfer !== undefined && transfer === ownTransfer()) return true;
+  if (!isBootOurs && reach === 'one machine') return true;
   return now - since > PATIENCE_MS;
+}
+
+/** Hashed: nothing of what it is called can be mistaken for a part of the name. */
+function ownTransfer(): string | undefined {
+  const transfer = process.env[TRANSFER_VARIABLE];
+  if (transfer === undefined || transfer === '') return undefined;
+  return createHash('sha256').update(transfer).digest('hex').slice(0, TRANSFER_DIGITS);
 }
 
 /** The first half of this boot's random id, the same in every container of the machine. */

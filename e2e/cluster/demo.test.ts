@@ -124,7 +124,7 @@ describePeers(
         expect(running.length).toBeGreaterThan(12);
 
         expect(await call('down')).toContain('The cluster is down');
-        expect(isGone(owner, since)).toBe(true);
+        expect(isGone(owner, since, 'one machine')).toBe(true);
         // The process that talks to Ceph for a mover lets go when that ends, and gives up after some seconds without a cluster.
         for (let i = 0; i < 150 && running.some((one) => parents().has(one)); i++) await delay(100);
         expect(running.filter((one) => parents().has(one))).toEqual([]);

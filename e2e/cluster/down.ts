@@ -13,7 +13,7 @@ if (cluster === undefined) {
 } else {
   process.kill(cluster.pid, 'SIGTERM');
   const deadline = Date.now() + PATIENCE_MS;
-  for (let forced = false; !isGone(cluster.owner, cluster.since);) {
+  for (let forced = false; !isGone(cluster.owner, cluster.since, 'one machine');) {
     if (!forced && Date.now() > deadline) {
       process.kill(cluster.pid, 'SIGKILL');
       forced = true;

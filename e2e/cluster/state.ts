@@ -53,7 +53,7 @@ export const logFile = (): string => join(stateDirectory(), 'log');
 export function runningCluster(): ClusterState | undefined {
   if (!existsSync(stateFile())) return undefined;
   const state = JSON.parse(readFileSync(stateFile(), 'utf8')) as ClusterState;
-  return isGone(state.owner, state.since) ? undefined : state;
+  return isGone(state.owner, state.since, 'one machine') ? undefined : state;
 }
 
 /** Whole or not at all: others read it meanwhile. */

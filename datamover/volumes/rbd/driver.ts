@@ -14,11 +14,12 @@ import type { RbdConnection } from './command.ts';
 import { HeldImage } from './held-image.ts';
 import type { ImageLook, RbdSnap } from './image.ts';
 import { formatImageName, parseImageName, withoutSnap, type ImageName } from './image-name.ts';
+import { removePartialImages } from './partial-image.ts';
 import type { PinnedSnap, ReadJob } from './read-job.ts';
 import { recordOf, type RbdRecord } from './record.ts';
 import { Session } from './session.ts';
 import { planImageTarget, type RbdTargetPlan } from './target-plan.ts';
-import { RbdTarget, removePartialImages } from './target.ts';
+import { RbdTarget } from './target.ts';
 
 interface RbdSource extends SourceVolume {
   readonly record: Readonly<Record<string, unknown>> & RbdRecord;

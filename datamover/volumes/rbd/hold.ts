@@ -76,7 +76,7 @@ export async function releaseStaleHolds(cluster: Cluster, name: ImageName): Prom
     });
   const released: string[] = [];
   for (const [key, mark] of marks) {
-    if (!isGone(KEY.exec(key)?.[1] ?? '', mark.since)) continue;
+    if (!isGone(KEY.exec(key)?.[1] ?? '', mark.since, 'many machines')) continue;
     await letGo(cluster, name, key, mark, 'left behind');
     released.push(...mark.snaps.map((snap) => formatImageName(snap.name)));
   }

@@ -2,10 +2,11 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { startCeph, type CephCluster } from '../../../e2e/servers/ceph.ts';
 import { describePeer } from '../../../e2e/servers/describe-peers.ts';
-import { ownerName } from '../../process/owner.ts';
+import { ownerName, TRANSFER_VARIABLE } from '../../process/owner.ts';
 import { run } from '../../process/spawn.ts';
 import { MemoryStore } from '../../store/memory.ts';
 import { imageFile } from '../../transfer/backup-plan.ts';
@@ -254,19 +255,67 @@ describePeer('ceph', 'restores into a real cluster', () => {
   );
 
   test(
-    'clean-up removes what killed restores left, and nothing of those that live',
+    'clean-up removes what killed restores left, and nothing of those that live, or may live on another machine',
     async () => {
       const name = newName();
       const [boot, namespace] = ownerName().split('-');
-      const since = Math.floor(Date.now() / 1000);
-      const dead = `${name}.datamover-${boot}-${namespace}-999999999-1-${since}-00ff`;
-      const alive = `${name}.datamover-${ownerName()}-${since}-00ff`;
-      const other = `${newName()}.datamover-${boot}-${namespace}-999999999-1-${since}-00ff`;
-      for (const image of [dead, alive, other]) await rbd('create', '--size', '1M', at(image));
-      expect(await driver().cleanUp(at(name))).toEqual([
-        `removed ${at(dead)}, which a restore that was killed had made`,
-      ]);
-      expect(await images()).toEqual(expect.arrayContaining([alive, other]));
+      const now = Math.floor(Date.now() / 1000);
+      const made = async (owner: string, since = now, of = name): Promise<string> => {
+        const image = `${of}.datamover-${owner}-${since}-00ff`;
+        await rbd('create', '--size', '1M', at(image));
+        return image;
+      };
+      const dead = await made(`${boot}-${namespace}-999999999-1`);
+      const alive = await made(ownerName());
+      const other = await made(`${boot}-${namespace}-999999999-1`, now, newName());
+      const elsewhere = await made('0123456789abcdef-1-1-1');
+      const old = await made('0123456789abcdef-1-1-1', now - 25 * 3600);
+      // Of the transfer that this process carries, on a machine that had it before.
+      process.env[TRANSFER_VARIABLE] = 'b0123456789abcdef';
+      const ours = await made(ownerName().replace(/^[0-9a-f]+/, '0123456789abcdef'));
+      const others = await made('0123456789abcdef-1-1-1-0123456789ab');
+      const removed = await driver()
+        .cleanUp(at(name))
+        .finally(() => {
+          process.env[TRANSFER_VARIABLE] = '';
+        });
+      const line = (image: string): string =>
+        `removed ${at(image)}, which a restore that was killed had made`;
+      expect([...removed].sort()).toEqual([dead, old, ours].map(line).sort());
+      expect(await images()).toEqual(expect.arrayContaining([alive, other, elsewhere, others]));
+    },
+    PATIENCE,
+  );
+
+  test(
+    'a restore to where another one is at work is refused, and one that comes late says so',
+    async () => {
+      const name = newName();
+      const need = { bytes: MIB, force: false };
+      const first = driver();
+      const target = await first.openTarget(await first.planTarget(at(name), need));
+      const watched = async (image: string): Promise<boolean> =>
+        /"watchers":[[{][^\]}]/.test(await rbd('status', '--format', 'json', at(image)));
+      const partial = (await images()).find((image) => image.startsWith(`${name}.`)) ?? '';
+      while (!(await watched(partial))) await delay(100);
+      await target.write(0, randomBytes(4096));
+      // Its name says that it is of this process. Of another machine's restore Ceph says the same.
+      const elsewhere = partial.replace(/\.datamover-[0-9a-f]+-/, '.datamover-0123456789abcdef-');
+      expect(elsewhere).not.toBe(partial);
+      await rbd('rename', at(partial), at(elsewhere));
+      const refused = driver().planTarget(at(name), need);
+      await expect(refused).rejects.toMatchObject({ kind: 'target-in-use' });
+      await expect(refused).rejects.toThrow(
+        /^restore to rbd image \S+: another restore to it is at work: \S+ is written by \S+ \(wait for it, or/,
+      );
+      await rbd('rename', at(elsewhere), at(partial));
+      await target.finish();
+      await rbd('create', '--size', '1M', at(name));
+      await expect(target.close()).rejects.toThrow(
+        /somebody made an image of this name while it was being restored \(use --force/,
+      );
+      await target.discard();
+      expect((await images()).filter((image) => image.startsWith(name))).toEqual([name]);
     },
     PATIENCE,
   );

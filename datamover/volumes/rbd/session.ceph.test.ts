@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { describePeer } from '../../../e2e/servers/describe-peers.ts';
+import { ownerName, TRANSFER_VARIABLE } from '../../process/owner.ts';
 import { run, start } from '../../process/spawn.ts';
 import type { DriverSite } from '../driver.suite.ts';
 import { readFeed } from '../testing/feed.ts';
@@ -139,6 +140,52 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
         expect([wait, await list()]).toEqual([wait, before]);
         await driver.close();
       }
+    },
+    PATIENCE,
+  );
+
+  test(
+    'does not let go what a process of another machine holds, but for the transfer that this one carries',
+    async () => {
+      const { one } = await made();
+      const driver = cluster.driver();
+      const { pool, namespace, image, snap, snapId } = (await driver.identify(one)).record;
+      await driver.close();
+      const rbd = async (...args: string[]): Promise<string> =>
+        (await run({ file: 'rbd', args, env: cluster.ceph.environment })).stdout;
+      const volume = one.replace(/@.*/, '');
+      const held = async (since: number, owner: string): Promise<void> => {
+        await rbd('snap', 'protect', one);
+        const mark = { since, snaps: [{ name: { pool, namespace, image, snap }, snapId }] };
+        await rbd('image-meta', 'set', volume, `datamover.hold.${owner}.00ff`, JSON.stringify(mark));
+      };
+      // By another session each time: what it carries is told by its environment.
+      const cleanUp = async (): Promise<string[]> => {
+        const driver = cluster.driver();
+        return driver.cleanUp(one).finally(() => driver.close());
+      };
+      const before = await list();
+      const released = [`let go ${one}, which a backup that was killed had held`];
+      // By a version that knew no transfers, and by one that carries another.
+      for (const owner of ['0123456789abcdef-1-1-1', '0123456789abcdef-1-1-1-0123456789ab']) {
+        await held(Date.now(), owner);
+        const during = await list();
+        expect(await cleanUp()).toEqual([]);
+        expect(await list()).toEqual(during);
+        await rbd('image-meta', 'remove', volume, `datamover.hold.${owner}.00ff`);
+        await rbd('snap', 'unprotect', one);
+      }
+      await held(Date.now() - 25 * 3_600_000, '0123456789abcdef-1-1-1');
+      expect(await cleanUp()).toEqual(released);
+      expect(await list()).toEqual(before);
+      process.env[TRANSFER_VARIABLE] = 'b0123456789abcdef';
+      try {
+        await held(Date.now(), ownerName().replace(/^[0-9a-f]+/, '0123456789abcdef'));
+        expect(await cleanUp()).toEqual(released);
+      } finally {
+        process.env[TRANSFER_VARIABLE] = '';
+      }
+      expect(await list()).toEqual(before);
     },
     PATIENCE,
   );

@@ -10,7 +10,9 @@ import {
   parseImageName,
   type ImageName,
 } from './image-name.ts';
+import { refuseRestoring } from './partial-image.ts';
 import { recordedShape } from './record.ts';
+import { findWatcher } from './watchers.ts';
 
 export interface RbdTargetPlan extends TargetPlan {
   readonly name: ImageName;
@@ -51,7 +53,10 @@ export async function planImageTarget(
   await findPool(connection, name, name.pool, signal);
   const there = await findImage(connection, name, signal);
   if (there === undefined) {
-    const shape = await chooseShape(connection, name, record, wishes, signal);
+    const [shape] = await Promise.all([
+      chooseShape(connection, name, record, wishes, signal),
+      refuseRestoring(connection, name, signal),
+    ]);
     return { location: formatImageName(name), bytes, action: 'create', name, ...shape };
   }
   await refuseUnfit(connection, name, there, bytes, force, signal);
@@ -91,19 +96,9 @@ export async function refuseWatched(
   name: ImageName,
   signal?: AbortSignal,
 ): Promise<void> {
-  const status = await askRbd(connection, {
-    operation: 'look who uses rbd image',
-    name,
-    args: ['status', ...nameOptions(name)],
-    ...(signal && { signal }),
-  });
-  const watchers = (status as { watchers?: unknown } | null)?.watchers;
-  // A list in new releases, an object of objects in old ones.
-  const [first] = Object.values(typeof watchers === 'object' && watchers !== null ? watchers : {}) as {
-    address?: unknown;
-  }[];
-  if (first === undefined) return;
-  const who = typeof first.address === 'string' ? ` by ${first.address}` : '';
+  const watcher = await findWatcher(connection, name, signal);
+  if (watcher === undefined) return;
+  const who = watcher.address === undefined ? '' : ` by ${watcher.address}`;
   throw refused(name, `it is in use${who}`, 'unmap it or stop what has it open', 'target-in-use');
 }
 

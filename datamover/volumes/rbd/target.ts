@@ -1,14 +1,13 @@
-import { randomBytes } from 'node:crypto';
 import { PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatamoverError } from '../../errors.ts';
-import { isGone, ownerName } from '../../process/owner.ts';
 import type { Running } from '../../process/spawn.ts';
 import type { VolumeTarget } from '../driver.ts';
 import { isRbdErrno, runRbd, startRbd, type RbdConnection } from './command.ts';
 import { DiffEncoder } from './diff-encoder.ts';
 import { dataRuns } from './full-diff.ts';
-import { checkImageName, formatImageName, nameOptions, type ImageName } from './image-name.ts';
+import { formatImageName, nameOptions, type ImageName } from './image-name.ts';
+import { partialName, removeImage } from './partial-image.ts';
 import { findImage, refuseWatched, type RbdTargetPlan } from './target-plan.ts';
 
 const OPERATION = 'restore to rbd image';
@@ -17,11 +16,7 @@ const RECORD_BYTES = 4 << 20;
 const WAITING_BYTES = 16 << 20;
 /** How long rbd may take to notice that its input was cut off. */
 const END_GRACE_MS = 10_000;
-/** Longer than the cluster believes in somebody who does not answer (osd_client_watch_timeout). */
-const WATCH_MS = 45_000;
-const [ENOENT, EBUSY] = [2, 16];
-/** A new image has this after its name until all of it is there. */
-const PARTIAL = /^(.+)\.datamover-([^.]+)-(\d+)-[0-9a-f]+$/;
+const EEXIST = 17;
 
 /**
  * An image that `rbd import-diff` fills. A new one has another name until it is closed, so that half of it is never taken for the
@@ -146,6 +141,8 @@ export class RbdTarget implements VolumeTarget {
         ...['rename', ...nameOptions(this.#image)],
         ...['--dest-pool', name.pool, ...place, '--dest', name.image],
       ],
+    }).catch((error: unknown) => {
+      throw isRbdErrno(error, EEXIST) ? taken(name, 'while it was being restored') : error;
     });
   }
 
@@ -176,37 +173,17 @@ export class RbdTarget implements VolumeTarget {
   }
 }
 
-/** Removes those of a pool's images that killed restores to this place left half made. Gives their names. */
-export async function removePartialImages(
-  connection: RbdConnection,
-  { pool, namespace, image }: ImageName,
-  names: readonly string[],
-): Promise<string[]> {
-  const place = { pool, ...(namespace !== undefined && { namespace }) };
-  const removed: string[] = [];
-  for (const partial of names) {
-    const [, of, owner = '', since] = PARTIAL.exec(partial) ?? [];
-    if (of !== image || !isGone(owner, Number(since) * 1000)) continue;
-    const name = { ...place, image: partial };
-    await removeImage(connection, name);
-    removed.push(formatImageName(name));
-  }
-  return removed;
-}
-
-function partialName(name: ImageName): ImageName {
-  const since = Math.floor(Date.now() / 1000);
-  const mark = `datamover-${ownerName()}-${since}-${randomBytes(4).toString('hex')}`;
-  return checkImageName({ ...name, image: `${name.image}.${mark}` });
-}
-
 /** Told now, and not by a rename that fails when all is written. */
 async function refuseTaken(connection: RbdConnection, name: ImageName, signal?: AbortSignal): Promise<void> {
   if ((await findImage(connection, name, signal)) === undefined) return;
-  throw new DatamoverError({
+  throw taken(name, 'since it was looked at');
+}
+
+function taken(name: ImageName, when: string): DatamoverError {
+  return new DatamoverError({
     operation: OPERATION,
     subject: formatImageName(name),
-    cause: 'somebody made an image of this name since it was looked at',
+    cause: `somebody made an image of this name ${when}`,
     hint: 'use --force to overwrite it, or name another image',
   });
 }
@@ -248,19 +225,5 @@ async function emptyImage(
   for (const size of [0, bytes]) {
     const args = ['resize', '--no-progress', '--allow-shrink', '--size', `${size}B`, ...nameOptions(name)];
     await runRbd(connection, { operation: OPERATION, name, args, ...(signal && { signal }) });
-  }
-}
-
-/** One that is not there is no failure. Whoever was killed with the image open counts as its user for half a minute. */
-async function removeImage(connection: RbdConnection, name: ImageName): Promise<void> {
-  const args = ['rm', '--no-progress', ...nameOptions(name)];
-  for (const started = Date.now(); ;) {
-    try {
-      return await runRbd(connection, { operation: 'remove half-made rbd image', name, args });
-    } catch (error) {
-      if (isRbdErrno(error, ENOENT)) return;
-      if (!isRbdErrno(error, EBUSY) || Date.now() - started > WATCH_MS) throw error;
-      await delay(1000);
-    }
   }
 }

@@ -16,7 +16,7 @@ export async function cleanUpVolume(location: string, signal?: AbortSignal): Pro
   ]);
   if (there === undefined) return [];
   const [owner = '', since] = restoringOf(there.properties)?.split(':') ?? [];
-  if (since !== undefined && isGone(owner, Number(since) * 1000)) {
+  if (since !== undefined && isGone(owner, Number(since) * 1000, 'one machine')) {
     await destroyZfs(dataset);
     return [`destroyed ${dataset}, which a restore that was killed had half made`];
   }

@@ -65,7 +65,7 @@ export async function releaseStaleHolds(held: readonly string[]): Promise<string
   const released: string[] = [];
   for (const { snapshot, tag } of await listHolds(held)) {
     const [, owner, since] = TAG.exec(tag) ?? [];
-    if (owner === undefined || !isGone(owner, Number(since) * 1000)) continue;
+    if (owner === undefined || !isGone(owner, Number(since) * 1000, 'one machine')) continue;
     await releaseSnapshots(tag, [snapshot]);
     released.push(snapshot);
   }

@@ -53,7 +53,7 @@ export async function removeStaleClones(
   for (const { name, origin } of volumes) {
     if (!name.startsWith(`${cloneFolder(dataset)}/${MARK}`) || !origin.startsWith(`${dataset}@`)) continue;
     const [owner = '', since] = (await readerOf(name, signal))?.split(':') ?? [];
-    if (since === undefined || !isGone(owner, Number(since) * 1000)) continue;
+    if (since === undefined || !isGone(owner, Number(since) * 1000, 'one machine')) continue;
     await destroyZfs(name);
     removed.push(name);
   }

@@ -40,7 +40,7 @@ export async function planZvol(location: string, need: TargetNeed, signal?: Abor
   if (there === undefined) return planNew(name, need, false, signal);
   const [owner, since] = restoringOf(there.properties)?.split(':') ?? [];
   if (owner === undefined) return planExisting(there, need);
-  if (isGone(owner, Number(since) * 1000)) return planNew(name, need, true, signal);
+  if (isGone(owner, Number(since) * 1000, 'one machine')) return planNew(name, need, true, signal);
   throw refusal(name, 'another restore is at work on it', 'wait for it, or name another volume');
 }
 
