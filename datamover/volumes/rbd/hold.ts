@@ -45,11 +45,14 @@ export async function holdSnaps(
   try {
     // Closed at once: who has an image open to write has its lock, and is in the way of whoever maps or removes it.
     await cluster.withImage(name, 'write', async (image) => {
-      // Before anything is protected: who finds it so, finds by whom.
+      // Before anything is protected: who finds it so, finds by whom. And nothing that we do not protect: we may die here.
+      hold.mark = { ...hold.mark, snaps: await toProtect(cluster, image, name, snaps) };
       await writeMark(image, key, hold.mark);
       hold.begun = true;
       const taken = await allOf(pinned.map((snap) => protect(cluster, image, name, snap.name)));
-      if (!taken.includes(false)) return;
+      const marked = new Set(snapIdsOf(hold.mark));
+      if (snaps.every(({ snapId }, i) => taken[i] === marked.has(snapId))) return;
+      // Others of ours hold it too; or somebody was quicker than we, or let go, since it was looked at.
       const others = [...(await readMarks(image))].filter(([other]) => other !== key);
       const held = new Set(others.flatMap(([, other]) => snapIdsOf(other)));
       const own = snaps.filter(({ snapId }, i) => taken[i] === true || held.has(snapId));
@@ -81,6 +84,24 @@ export async function releaseStaleHolds(cluster: Cluster, name: ImageName): Prom
     released.push(...mark.snaps.map((snap) => formatImageName(snap.name)));
   }
   return released;
+}
+
+/** Of these snaps those that are not protected, or by others of ours. */
+async function toProtect(
+  cluster: Cluster,
+  image: OpenImage,
+  of: ImageName,
+  snaps: readonly HeldSnap[],
+): Promise<HeldSnap[]> {
+  const isFree = (snap: HeldSnap): Promise<boolean> => isUnprotected(cluster, image, of, snap.name);
+  const free = await allOf(snaps.map(isFree));
+  if (!free.includes(false)) return [...snaps];
+  const held = new Set([...(await readMarks(image)).values()].flatMap(snapIdsOf));
+  // One of ours that ended between the two looks took its mark along.
+  const ours = await allOf(
+    snaps.map(async (snap, i) => free[i] === true || held.has(snap.snapId) || isFree(snap)),
+  );
+  return snaps.filter((_, i) => ours[i]);
 }
 
 /** Never throws for what is gone already. */
@@ -125,10 +146,26 @@ async function isSame(cluster: Cluster, { name, snapId }: HeldSnap): Promise<boo
   );
 }
 
+async function isUnprotected(
+  cluster: Cluster,
+  image: OpenImage,
+  of: ImageName,
+  snap: ImageName,
+): Promise<boolean> {
+  return onImage(
+    cluster,
+    image,
+    of,
+    snap,
+    'read',
+    async (open) => !(await open.isProtected(snap.snap ?? '')),
+  );
+}
+
 /** False where it was protected already. */
 async function protect(cluster: Cluster, image: OpenImage, of: ImageName, snap: ImageName): Promise<boolean> {
   try {
-    await onImage(cluster, image, of, snap, (open) => open.protect(snap.snap ?? ''));
+    await onImage(cluster, image, of, snap, 'write', (open) => open.protect(snap.snap ?? ''));
     return true;
   } catch (error) {
     if (isErrnoOf(error, EBUSY)) return false;
@@ -138,7 +175,7 @@ async function protect(cluster: Cluster, image: OpenImage, of: ImageName, snap: 
 
 async function unprotect(cluster: Cluster, image: OpenImage, of: ImageName, snap: ImageName): Promise<void> {
   try {
-    await onImage(cluster, image, of, snap, (open) => open.unprotect(snap.snap ?? ''));
+    await onImage(cluster, image, of, snap, 'write', (open) => open.unprotect(snap.snap ?? ''));
   } catch (error) {
     // EBUSY: it has clones of the old format by now, which need the protection.
     if (!isErrnoOf(error, ENOENT, EINVAL, EBUSY)) throw error;
@@ -155,16 +192,17 @@ async function allOf<T>(work: readonly Promise<T>[]): Promise<T[]> {
 }
 
 /** On the image that is open, where the snap is its; else on the snap's own. */
-async function onImage(
+async function onImage<T>(
   cluster: Cluster,
   image: OpenImage,
   of: ImageName,
   snap: ImageName,
-  work: (image: OpenImage) => Promise<void>,
-): Promise<void> {
+  mode: 'read' | 'write',
+  work: (image: OpenImage) => Promise<T>,
+): Promise<T> {
   const own = withoutSnap(checkImageName(snap));
-  if (formatImageName(own) === formatImageName(of)) await work(image);
-  else await cluster.withImage(own, 'write', work);
+  if (formatImageName(own) === formatImageName(of)) return work(image);
+  return cluster.withImage(own, mode, work);
 }
 
 async function readMarks(image: OpenImage): Promise<Map<string, Mark>> {

@@ -46,6 +46,7 @@ const RBD = {
   snapKind: 'int rbd_snap_get_namespace_type(void *image, uint64_t snap, _Out_ int *kind)',
   trashName:
     'int rbd_snap_get_trash_namespace(void *image, uint64_t snap, _Out_ uint8_t *name, size_t length)',
+  isProtected: 'int rbd_snap_is_protected(void *image, const char *snap, _Out_ int *answer)',
   protect: 'int rbd_snap_protect(void *image, const char *snap)',
   unprotect: 'int rbd_snap_unprotect(void *image, const char *snap)',
   setMeta: 'int rbd_metadata_set(void *image, const char *key, const char *value)',

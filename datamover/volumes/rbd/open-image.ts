@@ -161,6 +161,12 @@ export class OpenImage {
     await inThread('removing image-meta', library().removeMeta, this.#image, key);
   }
 
+  async isProtected(snap: string): Promise<boolean> {
+    const answer = [0];
+    await inThread(`asking about snap ${snap}`, library().isProtected, this.#image, snap, answer);
+    return answer[0] !== 0;
+  }
+
   async protect(snap: string): Promise<void> {
     await inThread(`protecting snap ${snap}`, library().protect, this.#image, snap);
   }

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { describePeer } from '../../../e2e/servers/describe-peers.ts';
 import { ownerName, TRANSFER_VARIABLE } from '../../process/owner.ts';
-import { run, start } from '../../process/spawn.ts';
+import { commandFailure, run, start } from '../../process/spawn.ts';
 import type { DriverSite } from '../driver.suite.ts';
 import { readFeed } from '../testing/feed.ts';
 import { sorted } from '../testing/printable.ts';
@@ -17,6 +17,7 @@ import { rbdSite } from './testing/sites.ts';
 
 const MIB = 1 << 20;
 const PATIENCE = 300_000;
+const DYING = fileURLToPath(new URL('testing/dying-holder.js', import.meta.url));
 const HOLDER = fileURLToPath(new URL('../testing/holder.js', import.meta.url));
 
 describePeer('ceph', 'the process that talks to Ceph', () => {
@@ -115,31 +116,37 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
   );
 
   test(
-    'that is killed while it begins to hold leaves nothing that a clean-up does not take away',
+    'that is killed wherever it is while it begins to hold leaves nothing that a clean-up does not take away, and takes nothing of others',
     async () => {
       const { one, two } = await made();
-      // With its lock an image waits half a minute for who was killed while he had it open to write.
-      const features = ['fast-diff', 'object-map', 'exclusive-lock'];
-      const args = ['feature', 'disable', one.replace(/@.*/, ''), ...features];
-      await run({ file: 'rbd', args, env: cluster.ceph.environment });
+      const rbd = (...args: string[]) => run({ file: 'rbd', args, env: cluster.ceph.environment });
+      await rbd('snap', 'protect', one);
       const before = await list();
-      for (const wait of [0, 5, 15]) {
-        const driver = cluster.driver();
-        const { plan } = await planned(driver, one, two);
-        const pid = await oneSession();
-        const holding = driver.hold(plan).then(
-          (held) => held,
-          (error: unknown) => error,
-        );
-        await delay(wait);
-        process.kill(pid, 'SIGKILL');
-        const outcome = await holding;
-        if (outcome instanceof Error) expect(outcome.message).toMatch(GONE);
-        await driver.close();
+      const driver = cluster.driver();
+      const pinned = await Promise.all(
+        [two, one].map(async (location) => {
+          const { pool, namespace, image, snap, imageId, snapId } = (await driver.identify(location)).record;
+          return { name: { pool, namespace, image, snap }, imageId, snapId };
+        }),
+      );
+      const hold = async (last: number): Promise<string> => {
+        const args = [DYING, JSON.stringify(site.options.ceph), JSON.stringify(pinned), String(last)];
+        const env = { UV_THREADPOOL_SIZE: '1' };
+        const end = await run({ file: process.execPath, args, env }).catch((error: unknown) => error);
+        const failure = commandFailure(end);
+        expect(failure).toMatchObject({ signal: 'SIGKILL', stderr: '' });
+        return failure?.stdout ?? '';
+      };
+      let deaths = 0;
+      for (let said = ''; said !== 'held'; deaths += 1) {
+        said = await hold(deaths + 1);
         await driver.cleanUp(one);
-        expect([wait, await list()]).toEqual([wait, before]);
-        await driver.close();
+        expect([deaths, await list()]).toEqual([deaths, before]);
       }
+      // Two looks, marks, two more for what somebody protects, the mark, twice protecting, closing.
+      expect(deaths).toBeGreaterThan(5);
+      await driver.close();
+      await rbd('snap', 'unprotect', one);
     },
     PATIENCE,
   );
