@@ -7,9 +7,10 @@ import { KUBERNETES_PEERS } from '../../e2e/servers/kubernetes.ts';
 import { startMinio } from '../../e2e/servers/minio.ts';
 import { makeBucket, s3Environment } from '../../e2e/servers/s3-server.ts';
 import { PASSWORD, Workbench } from '../cli/testing/command.ts';
-import { LEASES } from '../kubernetes/lease.ts';
+import { LEASES, LeaseClaim, processIdentity } from '../kubernetes/lease.ts';
 import { until } from '../kubernetes/testing/waiting.ts';
-import { AgentSite, hasEnded, transferredOf, type RunningAgent } from './testing/site.ts';
+import { beginHeartbeat } from './heartbeat.ts';
+import { AgentSite, hasEnded, TEST_LEASE_SECONDS, transferredOf, type RunningAgent } from './testing/site.ts';
 import { BACKUPS, type Backup } from './transfer.ts';
 
 describePeers([...KUBERNETES_PEERS, 'helm', 'minio'], 'the agent when things die', () => {
@@ -206,6 +207,30 @@ describePeers([...KUBERNETES_PEERS, 'helm', 'minio'], 'the agent when things die
     const ended = await site.seen(object, hasEnded);
     expect(transferredOf(ended)).toBe('True Complete');
     expect(begun(agent)).toBe(2);
+  }, 180_000);
+
+  test('K-13: a lease that was nearly lost is renewed again for as long as somebody may be at work under it', async () => {
+    const claim = (): LeaseClaim =>
+      new LeaseClaim({
+        ...{ client: site.controller, namespace: site.mover, name: 'datamover-transfer-stuck' },
+        ...{ identity: processIdentity(), durationSeconds: TEST_LEASE_SECONDS },
+      });
+    const heartbeat = await beginHeartbeat(claim(), () => undefined);
+    if (heartbeat === undefined) throw new Error('somebody else has the lease');
+    const lease = () => site.controller.of(LEASES).get(site.mover, 'datamover-transfer-stuck');
+    const before = await lease();
+    await site.cluster.apiServer.kill();
+    await new Promise((resolve) => heartbeat.lost.addEventListener('abort', resolve));
+    // Its child waits in the kernel and does not end.
+    await site.cluster.apiServer.start();
+    await until(
+      async () => (await lease()).spec?.renewTime !== before.spec?.renewTime,
+      () => 'the lease is renewed',
+    );
+    const other = claim();
+    expect(await other.acquireOrRenew()).toBe(false);
+    await heartbeat.release();
+    expect(await other.acquireOrRenew()).toBe(true);
   }, 180_000);
 
   test('a store that is away for a while costs no attempt', async () => {

@@ -31,7 +31,11 @@ export async function beginHeartbeat(
   };
 }
 
-/** A third of the lease's time is left to those who work under it: a child gets SIGTERM and, 5 s later, SIGKILL. */
+/**
+ * A third of the lease's time is left to those who work under it: a child gets SIGTERM and, 5 s later, SIGKILL. One that waits in
+ * the kernel ends by neither. So what was nearly lost is renewed again when the server answers and nobody else has taken it: as long
+ * as it is not released somebody may be at work under it.
+ */
 async function renew(
   claim: LeaseClaim,
   stop: AbortSignal,
@@ -39,12 +43,18 @@ async function renew(
   onFailure: (error: unknown) => void,
 ): Promise<void> {
   const reserveMs = claim.durationMs / 3;
-  while (!stop.aborted && !lost.signal.aborted) {
-    await pause(Math.min(claim.durationMs / 6, Math.max(1, claim.remainingMs - reserveMs)), stop);
+  const beatMs = claim.durationMs / 6;
+  /** Until those who work under it must be told. */
+  const left = (): number =>
+    lost.signal.aborted ? claim.durationMs : Math.max(1, Math.ceil(claim.remainingMs - reserveMs));
+  while (!stop.aborted) {
+    await pause(Math.min(beatMs, left()), stop);
     if (isAborted(stop)) return;
     try {
-      const patience = AbortSignal.timeout(Math.ceil(Math.max(1, claim.remainingMs - reserveMs)));
-      if (!(await claim.acquireOrRenew(AbortSignal.any([stop, patience])))) lost.abort();
+      if (await claim.acquireOrRenew(AbortSignal.any([stop, AbortSignal.timeout(left())]))) continue;
+      // Another one's.
+      lost.abort();
+      return;
     } catch (error) {
       if (isAborted(stop)) return;
       onFailure(error);

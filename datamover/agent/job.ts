@@ -180,6 +180,10 @@ export class Job {
         command: options.command,
         signal: this.#stop.signal,
         onStart: (pid) => this.#log.info({ pid }, 'child started'),
+        onLingering: (message) => {
+          this.#log.error(message);
+          this.#context.events.record(transfer.object, 'Warning', REASONS.timedOut, message);
+        },
         onProgress: (progress) => reports.update(progress),
         onNote: (note) => this.#log.info({ source: 'child' }, note),
       });

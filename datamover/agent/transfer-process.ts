@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline';
 import { REASONS } from '../../api/names.ts';
-import { failureKindOf } from '../errors.ts';
+import { DatamoverError, failureKindOf } from '../errors.ts';
+import { watchLingering } from '../process/lingering.ts';
 import { watchMemory } from '../process/memory-cap.ts';
 import { commandFailure, start, type Running } from '../process/spawn.ts';
 import { reasonOf, TransferFailure } from './reasons.ts';
@@ -20,6 +21,8 @@ export interface TransferRequest {
   /** What the reader should know, whether it failed or not; told at its end. */
   readonly onNote?: (message: string) => void;
   readonly onStart?: (pid: number) => void;
+  /** It was to end and has not for a long time: what is wrong and what helps. */
+  readonly onLingering?: (message: string) => void;
   readonly signal?: AbortSignal;
   /** The script that is run; the `datamover` command without it. */
   readonly command?: string | undefined;
@@ -51,19 +54,24 @@ const MALLOC = { MALLOC_TRIM_THRESHOLD_: '134217728', MALLOC_MMAP_THRESHOLD_: '3
  */
 export async function runTransfer(request: TransferRequest): Promise<Message> {
   const limit = new AbortController();
-  const signals = [limit.signal, ...(request.signal === undefined ? [] : [request.signal])];
+  const signal = AbortSignal.any([limit.signal, ...(request.signal === undefined ? [] : [request.signal])]);
   const child = await start({
     file: process.execPath,
     args: [...NODE_ARGS, request.command ?? COMMAND, '--json', ...request.args],
     env: { ...MALLOC, ...request.env, DATAMOVER_FOLLOW_PARENT: '1' },
     operation: request.operation,
     subject: request.subject,
-    signal: AbortSignal.any(signals),
+    signal,
   });
   request.onStart?.(child.pid);
   const unwatch = watchMemory(child.pid, request.memoryLimitBytes, (cause) => {
     const hint = 'raise --child-memory of the agent; what is uploaded is used again';
     limit.abort(new TransferFailure({ ...naming(request), cause, hint, reason: REASONS.transferFailed }));
+  });
+  const settled = watchLingering(child.pid, signal, (cause) => {
+    const hint =
+      'look what the storage of its node does not answer; nobody else carries the transfer until the process has ended or the node is booted';
+    request.onLingering?.(new DatamoverError({ ...naming(request), cause, hint }).message);
   });
   try {
     const [summary, { stderr }] = await Promise.all([readLines(child, request), child.finished]);
@@ -80,6 +88,7 @@ export async function runTransfer(request: TransferRequest): Promise<Message> {
   } finally {
     unwatch();
     await child.stop();
+    settled();
   }
 }
 
