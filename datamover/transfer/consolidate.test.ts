@@ -25,6 +25,9 @@ import {
   type ConsolidationOptions,
   type ConsolidationResult,
 } from './consolidate.ts';
+import { planRounds } from './consolidation-rounds.ts';
+import type { Progress } from './progress.ts';
+import { streamFolder } from './layout.ts';
 import { streamBytes } from './stream-bytes.ts';
 import { snapshotCount } from './testing/chains.ts';
 import { backUp, backUpImage, inFolder, newRepository, PASSWORD, reopen, VOLUME } from './testing/volumes.ts';
@@ -113,6 +116,29 @@ async function damage(store: Store): Promise<unknown[]> {
   });
 }
 
+test('a long chain is merged in rounds, and those of large blocks in more', () => {
+  const chain = (length: number, features: readonly string[]) =>
+    Array.from({ length }, (_, number) => ({
+      ...{ number, folder: streamFolder(number, String(number)), bytes: 1 },
+      zfs: { guid: String(number), snapshot: 'tank/files@a', content: 'filesystem' as const, features },
+    }));
+  const sizes = (length: number, features: readonly string[] = ['compressed'], atOnce?: number): number[] => {
+    const streams = chain(length, features);
+    const rounds = planRounds(streams, atOnce);
+    expect(rounds.flat()).toEqual(streams);
+    return rounds.map((round) => round.length);
+  };
+  expect([sizes(2), sizes(32), sizes(33), sizes(63), sizes(64)]).toEqual([
+    [2],
+    [32],
+    [32, 1],
+    [32, 31],
+    [32, 31, 1],
+  ]);
+  expect(sizes(31, ['compressed', 'large-blocks'])).toEqual([16, 15]);
+  expect(sizes(5, [], 2)).toEqual([2, 1, 1, 1]);
+});
+
 describe('a chain that is consolidated', () => {
   test('F-59 is one full stream, with all else of the old snapshot; the old one can go, and the next increment fits', async () => {
     const { store, last } = await chainOf(4);
@@ -167,9 +193,23 @@ describe('a chain that is consolidated', () => {
 
   test('F-59 is the same where its streams are too many to be read at once, and leaves nothing but waste of the rounds', async () => {
     const { store, last } = await chainOf(5);
-    const { snapshotId, bytes } = await consolidate(store, last, { atOnce: 2 });
+    const told: Progress[] = [];
+    const onProgress = (progress: Progress): void => void told.push(progress);
+    const { snapshotId, bytes, newBytes } = await consolidate(store, last, { atOnce: 2, onProgress });
     const expected = await merged(CHAIN);
     expect(bytes).toBe(expected.length);
+    // One progress of all rounds: what the first three have made is read as well.
+    const madeBetween = [2, 3, 4].map(async (length) => (await merged(CHAIN.slice(0, length))).length);
+    const read = [...CHAIN.map(({ length }) => length), ...(await Promise.all(madeBetween))];
+    const total = read.reduce((sum, length) => sum + length, 0);
+    expect(told.at(-1)).toMatchObject({ phase: 'finishing', doneBytes: total, totalBytes: total, newBytes });
+    expect(told.slice(0, 3).map(({ phase }) => phase)).toEqual(Array(3).fill('transferring'));
+    for (const [i, { doneBytes, totalBytes = 0, newBytes: stored }] of told.entries()) {
+      const before = told[i - 1];
+      expect(doneBytes).toBeGreaterThanOrEqual(before?.doneBytes ?? 0);
+      expect(totalBytes).toBeGreaterThanOrEqual(doneBytes);
+      expect(stored).toBeGreaterThanOrEqual(before?.newBytes ?? 0);
+    }
     expect(await snapshotCount(store)).toBe(6);
     await remove(store, [last]);
     expect((await streamsOf(store, snapshotId))[0]?.equals(expected)).toBe(true);

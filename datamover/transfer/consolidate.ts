@@ -12,6 +12,7 @@ import { saveChain, type SavedChain } from './chain-backup.ts';
 import { encodeVolumeRecord, VOLUME_FILE, type VolumeRecord } from './layout.ts';
 import type { TransferOptions } from './progress.ts';
 import { streamBytesBesideOthers } from './stream-bytes.ts';
+import { planRounds, RoundsProgress } from './consolidation-rounds.ts';
 import { SharedReadAhead } from './shared-read-ahead.ts';
 import { findConsolidated, type Consolidated } from './consolidated.ts';
 import { listStreams, type NumberedStream } from './stream-choice.ts';
@@ -81,12 +82,9 @@ export async function planConsolidation(
 
 export interface ConsolidationOptions extends TransferOptions {
   readonly compression?: Compression;
-  /** Streams that are read at once; 32 without it. */
+  /** Streams that are read at once; a longer chain is merged in rounds. */
   readonly atOnce?: number;
 }
-
-/** Each takes memory of its own (docs/adr/0016): a longer chain is merged in rounds. */
-const STREAMS_AT_ONCE = 32;
 
 /**
  * Saves the chain as one full stream, in a snapshot of its own that takes the old one's place: same time, host, tags and volume. The
@@ -99,19 +97,32 @@ export async function executeConsolidation(
 ): Promise<ConsolidationResult> {
   const started = performance.now();
   const begun = formatTime(new Date());
-  const { signal, atOnce = STREAMS_AT_ONCE } = options;
-  const job = { repository, record: reader.record, merged: streams.length, started };
-  const sources = streams.map(({ number }): StreamSource => ({ reader, number }));
-  let { made, newBytes, storedBytes } = await saveRound(job, sources.splice(0, atOnce), options);
-  while (sources.length > 0) {
-    // Of no snapshot: what is not part of the last round's stream is waste that prune finds.
-    const before = await VolumeReader.open(repository, snapshotId, { ...snapshot, tree: made.tree }, signal);
-    const round = [{ reader: before, number: 0 }, ...sources.splice(0, atOnce - 1)];
-    const next = await saveRound(job, round, options);
-    made = next.made;
-    newBytes += next.newBytes;
-    storedBytes += next.storedBytes;
+  const { signal, atOnce } = options;
+  const rounds = planRounds(streams, atOnce);
+  const progress = new RoundsProgress(rounds, (now) => options.onProgress?.(now));
+  const job = { repository, record: reader.record, merged: streams.length, started, progress };
+  let made: Round['made'] | undefined;
+  let newBytes = 0;
+  let storedBytes = 0;
+  for (const round of rounds) {
+    const sources = round.map(({ number }): StreamSource => ({ reader, number }));
+    if (made !== undefined) {
+      // Of no snapshot: what is not part of the last round's stream is waste that prune finds.
+      const before = await VolumeReader.open(
+        repository,
+        snapshotId,
+        { ...snapshot, tree: made.tree },
+        signal,
+      );
+      sources.unshift({ reader: before, number: 0 });
+    }
+    const saved = await saveRound(job, sources, options);
+    made = saved.made;
+    progress.roundMade(made.bytes);
+    newBytes += saved.newBytes;
+    storedBytes += saved.storedBytes;
   }
+  if (made === undefined) throw new Error('there are no streams to merge');
   const summary = snapshot.summary && {
     ...snapshot.summary,
     backup_start: begun,
@@ -144,6 +155,7 @@ interface Job {
   /** Streams of the whole chain. */
   readonly merged: number;
   readonly started: number;
+  readonly progress: RoundsProgress;
 }
 
 interface Round {
@@ -154,14 +166,15 @@ interface Round {
 }
 
 async function saveRound(
-  { repository, record: old, merged, started }: Job,
+  job: Job,
   sources: readonly StreamSource[],
   options: ConsolidationOptions,
 ): Promise<Round> {
+  const { repository, record: old, merged } = job;
   const { signal, compression } = options;
   const session = repository.beginBackup({ signal, ...(compression && { compression }) });
   try {
-    const saved = await saveMerged(repository, session, sources, options, started);
+    const saved = await saveMerged(job, session, sources, options);
     const record = mergedRecord(old, saved, merged);
     const tree = await saveRoot(session, record, saved.folder);
     await session.flush(signal);
@@ -175,17 +188,16 @@ async function saveRound(
 }
 
 async function saveMerged(
-  repository: Repository,
+  { repository, started, progress }: Job,
   session: BackupSession,
   sources: readonly StreamSource[],
   options: TransferOptions,
-  started: number,
 ): Promise<SavedChain> {
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
   const ahead = new SharedReadAhead(repository, signal);
   const read = sources.map(({ reader, number }) =>
-    streamBytesBesideOthers(ahead, reader, number, { signal }),
+    progress.counted(streamBytesBesideOthers(ahead, reader, number, { signal })),
   );
   const producer = new StreamProducer(mergeStreams(read));
   try {
@@ -195,7 +207,7 @@ async function saveMerged(
       producer.input,
       undefined,
       { ...saveOptions(session, options), ...LITTLE_MEMORY },
-      (save) => watch(save, options, started),
+      (save) => watch(save, { ...options, onProgress: progress.update }, started),
     );
   } catch (error) {
     if (options.signal?.aborted === true) throw error;
@@ -203,6 +215,7 @@ async function saveMerged(
   } finally {
     stop.abort();
     await producer.close();
+    ahead.close();
   }
 }
 

@@ -1,6 +1,5 @@
 import { DatamoverError } from '../errors.ts';
 import { cancelled, loadReads } from '../repository/loader/loader.ts';
-import { release } from '../repository/saver/pack-slot.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { Id } from '../repository/types.ts';
 import { Refusal } from '../volumes/refusal.ts';
@@ -41,8 +40,7 @@ export async function* lentStreamBytes(
 }
 
 /**
- * The same for who reads as many streams as a chain has at once: without threads, and with the memory of one blob and one small chunk,
- * beside what all of them have ahead. A chunk may only be read until the next is asked for.
+ * The same for who reads as many streams as a chain has at once: without threads, and with memory that all of them share. A chunk may only be read until the next is asked for.
  */
 export async function* streamBytesBesideOthers(
   ahead: SharedReadAhead,
@@ -51,13 +49,13 @@ export async function* streamBytesBesideOthers(
   { signal }: TransferOptions,
 ): AsyncGenerator<Uint8Array> {
   const files = await volume.stream(stream);
-  const lent = (file: ContentFile): AsyncGenerator<Uint8Array> => lentBlobs(ahead.blobs(file.content));
   if (files.kind === 'whole') {
-    yield* lent(files.send);
+    yield* ahead.pieces(files.send.content);
     return;
   }
   const { records, blocks } = files;
-  const together = joinedStream(lent(records), lent(blocks), 'lent', CHUNK_BESIDE_OTHERS);
+  const parts = [ahead.pieces(records.content), ahead.pieces(blocks.content)] as const;
+  const together = joinedStream(...parts, 'lent', CHUNK_BESIDE_OTHERS);
   yield* explained(together, records, signal);
 }
 
@@ -96,27 +94,6 @@ async function* explained(
       kind: 'incomplete',
     });
   }
-}
-
-/**
- * Blobs one after the other, in pieces whose memory goes when the next is asked for: who is in the middle of a blob of each of many
- * streams has half of each.
- */
-async function* lentBlobs(blobs: AsyncIterable<Uint8Array<ArrayBuffer>>): AsyncGenerator<Uint8Array> {
-  for await (const blob of blobs) {
-    for (const piece of inPieces(blob)) {
-      yield piece;
-      release(piece);
-    }
-  }
-}
-
-function inPieces(blob: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer>[] {
-  const pieces: Uint8Array<ArrayBuffer>[] = [];
-  for (let at = 0; at < blob.length; at += CHUNK_BESIDE_OTHERS)
-    pieces.push(new Uint8Array(blob.subarray(at, at + CHUNK_BESIDE_OTHERS)));
-  release(blob);
-  return pieces;
 }
 
 /** Blobs one after the other, the next ones on their way. */

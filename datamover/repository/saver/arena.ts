@@ -1,6 +1,6 @@
 import { compressBound } from '../compression.ts';
 import { SEAL_OVERHEAD } from '../crypto/cipher.ts';
-import { allocate, RESERVED } from '../wasm/core.ts';
+import { allocateAgain, RESERVED } from '../wasm/core.ts';
 
 /** Blobs of the fixed grid, and the unit in which images are compared and deduplicated. */
 export const CELL_BYTES = 1 << 20;
@@ -67,6 +67,12 @@ export interface ArenaNeeds {
   readonly input: 'cells' | 'grid' | 'content' | 'watched' | 'fed';
 }
 
+/** One worker is in one slab at a time: long ones need not be more than that one and the one that is filled. */
+function slabCount(input: ArenaNeeds['input'], workers: number): number {
+  if (input === 'cells') return 0;
+  return workers === 1 && (input === 'content' || input === 'watched') ? 2 : SLABS[input];
+}
+
 export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
   let next = RESERVED;
   const take = (count: number, bytes: number): number[] =>
@@ -79,14 +85,14 @@ export function layoutArena({ workers, packSlots, input }: ArenaNeeds): Arena {
   const slabBytes = input === 'cells' ? 0 : SLAB_BYTES[input];
   const packBytes = PACK_BYTES + longestBlob + HEADER_ROOM;
   const cells = take(input === 'cells' ? workers * CELLS_AT_ONCE : 0, CELL_BYTES);
-  const slabs = take(input === 'cells' ? 0 : SLABS[input], slabBytes);
+  const slabs = take(slabCount(input, workers), slabBytes);
   const bases = take(input === 'fed' ? SLABS.fed : 0, SEALED_CELL_BYTES);
   const side = take(SIDE_SLABS[input], CELL_BYTES);
   const packs = take(packSlots, packBytes);
   const inputBytes = INPUT_BYTES[input];
   const [inputAt = 0] = take(inputBytes > 0 ? 1 : 0, inputBytes);
   return {
-    memory: allocate(next - RESERVED),
+    memory: allocateAgain(next - RESERVED),
     input: inputAt,
     inputBytes,
     slabs,

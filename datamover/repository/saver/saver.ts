@@ -4,6 +4,7 @@ import { DatamoverError } from '../../errors.ts';
 import { widenPipe } from '../../process/pipe-capacity.ts';
 import type { SharedIndexHandle } from '../memory-index.ts';
 import type { MasterKey, Pack } from '../types.ts';
+import { leave } from '../wasm/core.ts';
 import { layoutArena, SEALED_CELL_BYTES, type Arena, type ArenaNeeds } from './arena.ts';
 import { BaseCells, type BaseCell } from './base-cells.ts';
 import { Control } from './control.ts';
@@ -336,6 +337,7 @@ class Job {
     } finally {
       signal?.removeEventListener('abort', onAbort);
     }
+    leave(this.#arena.memory);
     const { bytes, blobs } = totals();
     if (this.#blobs !== blobs) {
       throw new DatamoverError({

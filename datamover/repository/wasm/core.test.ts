@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { fingerprint } from '../chunker-plain.ts';
 import { randomPolynomial } from '../polynomial.ts';
 import { noise } from '../testing/bytes.ts';
-import { allocate, instantiate, RESERVED } from './core.ts';
+import { allocate, allocateAgain, instantiate, leave, RESERVED } from './core.ts';
 
 const memory = allocate(1 << 20);
 const core = instantiate(memory);
@@ -70,4 +70,12 @@ describe('rabinFind', () => {
       expect(found === 0 ? 0 : found - MESSAGE).toBe(find(text, 64, LENGTH, polynomial, mask));
     }
   });
+});
+
+test('memory that a job has left goes to the next of the same size, once', () => {
+  const left = allocateAgain(300_000);
+  leave(left);
+  expect(allocateAgain(100_000)).not.toBe(left);
+  expect(allocateAgain(300_000)).toBe(left);
+  expect(allocateAgain(300_000)).not.toBe(left);
 });

@@ -31,3 +31,22 @@ export function allocate(bytes: number): WebAssembly.Memory {
   const pages = Math.ceil((RESERVED + bytes) / PAGE);
   return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
 }
+
+let left: WeakRef<WebAssembly.Memory> | undefined;
+
+/**
+ * A job is over, and none of its threads lives: the next one may take its memory. It is kept from no collection, which for such
+ * memory comes late: jobs one after the other would each have their own for a while.
+ */
+export function leave(memory: WebAssembly.Memory): void {
+  left = new WeakRef(memory);
+}
+
+/** The memory that a job has left, with whatever is in it, if it has this size; else a new one. */
+export function allocateAgain(bytes: number): WebAssembly.Memory {
+  const memory = left?.deref();
+  const isFitting = memory?.buffer.byteLength === Math.ceil((RESERVED + bytes) / PAGE) * PAGE;
+  if (memory === undefined || !isFitting) return allocate(bytes);
+  left = undefined;
+  return memory;
+}
