@@ -21,6 +21,8 @@ import type { Context } from './verb.ts';
 export interface SessionOptions {
   /** The lock to hold while the job runs; `read` is a shared one that --no-lock goes without. */
   readonly lock: LockMode | 'read' | 'none';
+  /** Waits for locks of ours as who reads or adds does, also to sweep: the end of a job that has already done its work. */
+  readonly patient?: boolean;
   /** Whether the job needs to find blobs. */
   readonly index?: boolean;
   /** Standard input carries a volume, so nothing can be asked there. */
@@ -132,7 +134,7 @@ async function openAt<T>(
     });
     let done = false;
     try {
-      const lock = await takeLock(context, repository, opening.lock);
+      const lock = await takeLock(context, repository, opening);
       const signal =
         lock === undefined ? interrupt.signal : AbortSignal.any([interrupt.signal, lock.handle.signal]);
       if (opening.index === true) await repository.loadIndex({ signal });
@@ -167,15 +169,13 @@ async function withStore<T>(
 async function takeLock(
   { options, output, interrupt }: Context,
   repository: Repository,
-  mode: SessionOptions['lock'],
+  { lock: mode, patient = mode !== 'exclusive' && mode !== 'sweep' }: SessionOptions,
 ): Promise<AcquiredLock | undefined> {
   if (mode === 'none' || (mode === 'read' && options.lock === false)) return undefined;
   const started = Date.now();
   const patience = (error: DatamoverError): number => {
     if (options.retryLock !== undefined) return options.retryLock;
-    return mode !== 'exclusive' && mode !== 'sweep' && error instanceof LockedError && error.ours
-      ? OWN_LOCK_PATIENCE_MS
-      : 0;
+    return patient && error instanceof LockedError && error.ours ? OWN_LOCK_PATIENCE_MS : 0;
   };
   for (let told = false; ; told = true) {
     try {

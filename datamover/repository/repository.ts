@@ -184,17 +184,29 @@ export class Repository {
     }
   }
 
-  /** All snapshots, in no promised order. One that is forgotten meanwhile is left out. */
+  /**
+   * All snapshots, in no promised order. One that is forgotten meanwhile is left out; what may have taken its place, as that of a
+   * consolidation does, comes out of a new listing (F-34).
+   */
   async *snapshots({ onProblem, signal }: WalkOptions = {}): AsyncGenerator<{
     readonly id: Id;
     readonly snapshot: Snapshot;
   }> {
-    const files = this.listed('snapshots');
-    for await (const { id, json } of this.files.loadAll('snapshots', files, { onProblem, signal })) {
-      if (json === undefined) continue;
-      const decode = (): Snapshot => decodeSnapshot(json, fileSubject('snapshots', id));
-      const snapshot = attempt(decode, { type: 'snapshots', id }, onProblem);
-      if (snapshot !== undefined) yield { id, snapshot };
+    const seen = new Set<Id>();
+    for (let vanished = true, attempts = 0; vanished && attempts < 3; attempts++) {
+      if (attempts > 0) await this.relist(['snapshots'], signal);
+      vanished = false;
+      const files = this.listed('snapshots').filter(({ name }) => !seen.has(name));
+      for await (const { id, json } of this.files.loadAll('snapshots', files, { onProblem, signal })) {
+        seen.add(id);
+        if (json === undefined) {
+          vanished = true;
+          continue;
+        }
+        const decode = (): Snapshot => decodeSnapshot(json, fileSubject('snapshots', id));
+        const snapshot = attempt(decode, { type: 'snapshots', id }, onProblem);
+        if (snapshot !== undefined) yield { id, snapshot };
+      }
     }
   }
 

@@ -218,7 +218,7 @@ describe('a chain that is consolidated', () => {
     expect(await damage(store)).toEqual([]);
   }, 120_000);
 
-  test('F-60 is made again where a blob of the one that was made is missing', async () => {
+  test('F-62 is made again where a blob of the one that was made is missing', async () => {
     const { store, last } = await chainOf(2);
     const { snapshotId } = await consolidate(store, last);
     const plan = async () => opened(store, (repository) => planConsolidation(repository, last));

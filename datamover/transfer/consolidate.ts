@@ -34,7 +34,9 @@ export interface ConsolidationPlan {
 }
 
 export interface ConsolidationResult {
+  /** That of another job where one has merged the same chain meanwhile. */
   readonly snapshotId: Id;
+  readonly byAnother: boolean;
   /** Bytes of the full stream. */
   readonly bytes: number;
   /** Bytes of it that the repository had not. */
@@ -123,6 +125,12 @@ export async function executeConsolidation(
     storedBytes += saved.storedBytes;
   }
   if (made === undefined) throw new Error('there are no streams to merge');
+  const told = { bytes: made.bytes, newBytes, storedBytes };
+  const seconds = (): number => (performance.now() - started) / 1000;
+  // Hours may have passed. Where two look at the same moment there are two of the same, which harms nobody.
+  await repository.relist(['snapshots'], signal);
+  const other = await findConsolidated(repository, { id: snapshotId, snapshot, streams }, signal);
+  if (other !== undefined) return { ...told, snapshotId: other.merged, byAnother: true, seconds: seconds() };
   const summary = snapshot.summary && {
     ...snapshot.summary,
     backup_start: begun,
@@ -140,8 +148,7 @@ export async function executeConsolidation(
     }),
     signal,
   );
-  const seconds = (performance.now() - started) / 1000;
-  return { snapshotId: id, bytes: made.bytes, newBytes, storedBytes, seconds };
+  return { ...told, snapshotId: id, byAnother: false, seconds: seconds() };
 }
 
 interface StreamSource {

@@ -48,6 +48,25 @@ export async function findConsolidated(
   return undefined;
 }
 
+/** The chain that a snapshot was merged into which is gone, by a beginning of its id; undefined where there is none, or several. */
+export async function findMergedOf(
+  repository: Repository,
+  reference: string,
+  signal?: AbortSignal,
+): Promise<Id | undefined> {
+  const found: Id[] = [];
+  const walk = { onProblem: () => undefined, ...(signal && { signal }) };
+  for await (const { id, snapshot } of repository.snapshots(walk)) {
+    signal?.throwIfAborted();
+    if (snapshot.original?.startsWith(reference) !== true) continue;
+    const streams = await chainIn(repository, id, snapshot, signal);
+    const isMerged = streams?.length === 1 && streams[0]?.zfs.merged !== undefined;
+    if (isMerged && (await isWhole(repository, id, snapshot, signal))) found.push(id);
+  }
+  signal?.throwIfAborted();
+  return found.length === 1 ? found[0] : undefined;
+}
+
 function lineOf({ id, snapshot: { original } }: Pick<ChainSnapshot, 'id' | 'snapshot'>): Id {
   return original ?? id;
 }

@@ -78,7 +78,7 @@ describe('a sample that is read while the changes are', () => {
     expect((await reportOf(image, all)).report).toBeUndefined();
   });
 
-  test('finds a cell that changed and was not named, the first one', async () => {
+  test('F-61 finds a cell that changed and was not named, the first one', async () => {
     expect((await reportOf(changed(2, 5, 8), [2])).report).toEqual({ cells: 5, differsAt: 5 * CELL_BYTES });
     expect((await reportOf(changed(CELLS - 1), [])).report).toMatchObject({
       differsAt: (CELLS - 1) * CELL_BYTES,

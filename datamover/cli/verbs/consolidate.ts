@@ -1,5 +1,5 @@
 import { listBackups } from '../../catalog/list.ts';
-import { resolveBackup } from '../../catalog/select.ts';
+import { resolveBackup, type BackupFilter } from '../../catalog/select.ts';
 import { executeForget, planForgetNamed } from '../../repository/forget.ts';
 import { adoptOrphans } from '../../repository/orphans.ts';
 import type { Repository } from '../../repository/repository.ts';
@@ -10,7 +10,7 @@ import {
   type ConsolidationPlan,
   type ConsolidationResult,
 } from '../../transfer/consolidate.ts';
-import type { Consolidated } from '../../transfer/consolidated.ts';
+import { findMergedOf, type Consolidated } from '../../transfer/consolidated.ts';
 import { addFilterOptions, readOwnFilter, type FilterOptions } from '../filter.ts';
 import type { Output } from '../output.ts';
 import { Reporter } from '../progress.ts';
@@ -58,8 +58,7 @@ export const verb: Verb = {
             // What a killed job has uploaded is not stored twice.
             if (crashed.length > 0) await adoptOrphans(repository, crashed, session.signal);
             const filter = readOwnFilter(options, context.env);
-            const { id } = resolveBackup(await listBackups(repository), reference, filter);
-            const plan = await planConsolidation(repository, id, session.signal);
+            const plan = await planFor(repository, reference, filter, session.signal);
             showPlan(output, plan, forget, dryRun);
             if (dryRun || plan.nothing !== undefined) return { plan };
             return { plan, result: await consolidate(context, repository, plan, session.signal) };
@@ -80,6 +79,27 @@ export const verb: Verb = {
   },
 };
 
+/** Another job may be about the same: one that is gone because it was merged is the one that it was merged into. */
+async function planFor(
+  repository: Repository,
+  reference: string,
+  filter: BackupFilter,
+  signal: AbortSignal,
+): Promise<ConsolidationPlan> {
+  for (let attempts = 1; ; attempts++) {
+    try {
+      const backups = await listBackups(repository);
+      const isThere = reference.startsWith('latest') || backups.some(({ id }) => id.startsWith(reference));
+      const merged = isThere ? undefined : await findMergedOf(repository, reference, signal);
+      const { id } = resolveBackup(backups, merged ?? reference, filter);
+      return await planConsolidation(repository, id, signal);
+    } catch (error) {
+      if (attempts === 3 || !repository.store.isMissing(error)) throw error;
+      await repository.relist(['snapshots'], signal);
+    }
+  }
+}
+
 async function consolidate(
   context: Context,
   repository: Repository,
@@ -98,7 +118,7 @@ async function consolidate(
     reporter.stop();
     output.say(
       `${formatBytes(plan.bytes)} merged into ${formatBytes(result.bytes)} in ${formatSeconds(result.seconds)}, stored ${formatBytes(result.storedBytes)}`,
-      `snapshot ${result.snapshotId.slice(0, 8)} saved`,
+      `snapshot ${result.snapshotId.slice(0, 8)} ${result.byAnother ? 'was saved by another job meanwhile' : 'saved'}`,
     );
     return result;
   } finally {
@@ -108,10 +128,15 @@ async function consolidate(
 
 /** Only now, when the new one is there for sure, and under the lock that forget takes, which is not to be held for hours. */
 async function removeOld(context: Context, { merged, replaced }: Consolidated): Promise<readonly Id[]> {
-  return withRepository(context, { lock: 'sweep' }, async (repository, { signal }) => {
+  return withRepository(context, { lock: 'sweep', patient: true }, async (repository, { signal }) => {
     // A policy may have removed it while no lock was held; then the old one is all that there is.
     await repository.loadSnapshot(merged, signal);
-    const plan = await planForgetNamed(repository, replaced);
+    // Another job that merged the same chain may have come first.
+    const there = new Set(repository.listed('snapshots').map(({ name }) => name));
+    const plan = await planForgetNamed(
+      repository,
+      replaced.filter((id) => there.has(id)),
+    );
     const { removed } = await executeForget(repository, plan, { signal });
     for (const id of removed) context.output.say(`removed snapshot ${id.slice(0, 8)}`);
     return removed;

@@ -51,7 +51,7 @@ describe('BaseReader', () => {
     ['compressed', text],
     ['plain', random],
     ['the last cell of an image', text.subarray(0, 4096)],
-  ])('reads a blob that is %s, by its fingerprint or its name', (_, plain) => {
+  ])('F-61 reads a blob that is %s, by its fingerprint or its name', (_, plain) => {
     const sealed = sealBlob(key, 'data', plain, 'auto');
     for (const fingerprint of [fingerprinter.of(plain), unknown, fingerprinter.of(random.subarray(1))])
       expect(read(sealedCell(plain, sealed, fingerprint)).equals(plain)).toBe(true);
@@ -70,7 +70,7 @@ describe('BaseReader', () => {
     expect(read({ cell: { form: 'plain', length: 5 }, room }).equals(text.subarray(0, 5))).toBe(true);
   });
 
-  test('refuses another blob than the one that was named', () => {
+  test('F-61 refuses another blob than the one that was named', () => {
     const other = sealBlob(key, 'data', noise(3, CELL_BYTES), 'auto');
     for (const fingerprint of [fingerprinter.of(random), unknown])
       expect(spoiling(sealedCell(random, other, fingerprint))).toMatchObject({
@@ -81,7 +81,7 @@ describe('BaseReader', () => {
   test.each([
     ['compressed', text, /MAC does not fit/],
     ['plain', random, /SHA-256/],
-  ])('refuses a changed bit of a blob that is %s', (_, plain, cause) => {
+  ])('F-61 refuses a changed bit of a blob that is %s', (_, plain, cause) => {
     const sealed = sealBlob(key, 'data', plain, 'auto');
     const spoiled = sealedCell(plain, sealed, fingerprinter.of(plain));
     spoiled.room.writeUInt8(spoiled.room.readUInt8(500) ^ 4, 500);
