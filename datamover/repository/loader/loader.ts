@@ -47,6 +47,7 @@ export async function loadReads(
 ): Promise<void> {
   const pool = new DecoderPool(source, options);
   try {
+    pool.start();
     await pool.run(reads);
   } finally {
     await pool.close();
@@ -65,6 +66,7 @@ class DecoderPool {
   readonly #memory: WebAssembly.Memory;
   readonly #bytes: Buffer;
   readonly #free: Slot[] = [];
+  readonly #workerCount: number;
   readonly #workers: Worker[] = [];
   readonly #exits: Promise<void>[] = [];
   readonly #waiting = new Map<number, (reply: DecodeReply) => void>();
@@ -81,12 +83,17 @@ class DecoderPool {
     this.#memory = allocate(slots * 2 * LARGEST_READ);
     this.#bytes = Buffer.from(this.#memory.buffer);
     let next = RESERVED;
-    for (let i = 0; i < workers; i++) this.#startWorker();
+    this.#workerCount = workers;
     for (let number = 0; number < slots; number++, next += 2 * LARGEST_READ) {
       this.#free.push({ number, input: next, output: next + LARGEST_READ });
     }
     // The slot that was used last is used next: its pages are there already.
     this.#free.reverse();
+  }
+
+  /** If one cannot start, `close` ends those that did. */
+  start(): void {
+    while (this.#workers.length < this.#workerCount) this.#startWorker();
   }
 
   async run(reads: Iterable<PackRead> | AsyncIterable<PackRead>): Promise<void> {

@@ -34,6 +34,20 @@ describe('ThreadGroup', () => {
     await expect(group.finished()).rejects.toThrow(message);
     expect(stops).toBeGreaterThan(0);
   });
+
+  test.each([
+    ['cannot be started', new URL('http://localhost/thread.js'), {}, /file/],
+    ['does not get its job', WAITS, { job: () => undefined }, /could not be cloned/],
+  ])('fails, and stops the others, when a thread %s', async (_name, other, start, message) => {
+    let stops = 0;
+    const group = new ThreadGroup(() => stops++);
+    group.start(WAITS, {}, () => undefined);
+    group.start(other, start, () => undefined);
+    // It is no use to begin what comes behind.
+    group.start(script('throw new Error("it was begun")'), {}, () => undefined);
+    await expect(group.finished()).rejects.toThrow(message);
+    expect(stops).toBeGreaterThan(0);
+  });
 });
 
 describe('warmThread', () => {
@@ -48,12 +62,11 @@ describe('warmThread', () => {
     const heard: { threadId: number; start: unknown }[] = [];
     const hear = (message: { kind: 'echo'; threadId: number; start: unknown }): void =>
       void heard.push(message);
-    const threads = ['first', 'second'].map((word) => group.start(ECHOES, { word }, hear));
-    const ids = threads.map(({ threadId }) => threadId);
+    for (const word of ['first', 'second']) group.start(ECHOES, { word }, hear);
     await group.finished();
+    // The warm one was there before the other.
     heard.sort((a, b) => a.threadId - b.threadId);
     expect(heard).toMatchObject([{ start: { word: 'first' } }, { start: { word: 'second' } }]);
-    expect(heard.map(({ threadId }) => threadId)).toEqual(ids);
   });
 
   test('forgets a thread that ended before it was taken', async () => {

@@ -23,14 +23,30 @@ export class ThreadGroup {
     this.#stop = stop;
   }
 
-  /** Starts a thread with its first message. `onMessage` sees all but its failure; ports of `start` are handed over by `transferList`. */
+  /**
+   * Starts a thread with its first message. `onMessage` sees all but its failure; ports of `start` are handed over by `transferList`. One
+   * that cannot be had fails the job as one that dies does: those that wait for it are stopped.
+   */
   start<Message extends { kind: string }>(
     script: URL,
     start: object,
     onMessage: (message: Exclude<Message, Failed>) => void,
     transferList: MessagePort[] = [],
-  ): Worker {
-    const thread = takeThread(script);
+  ): void {
+    if (this.#failed) return;
+    try {
+      this.#start(takeThread(script), start, onMessage, transferList);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  #start<Message extends { kind: string }>(
+    thread: Worker,
+    start: object,
+    onMessage: (message: Exclude<Message, Failed>) => void,
+    transferList: MessagePort[],
+  ): void {
     thread.on('message', (message: Message | Failed) => {
       if (isFailed(message)) {
         this.fail(new DatamoverError({ operation: message.operation, cause: message.cause }));
@@ -50,7 +66,6 @@ export class ThreadGroup {
     );
     this.#threads.push(thread);
     thread.postMessage(start, transferList);
-    return thread;
   }
 
   /** Stops the job; the first reason is kept. */
