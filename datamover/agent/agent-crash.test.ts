@@ -49,10 +49,14 @@ describePeers([...KUBERNETES_PEERS, 'helm', 'minio'], 'the agent when things die
   };
   const backup = async (node: string): Promise<Backup> =>
     site.backup(node, { driver: 'file', location: bench.path('disk.img') }, secret);
+  /** Also true of one that nobody has asked how it ended: an orphan, or the child of an agent that stands still. */
+  const isGone = async (pid: number): Promise<boolean> => {
+    const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+    return status === '' || /^State:\s+Z/m.test(status);
+  };
   const gone = async (pid: number): Promise<void> =>
     until(
-      // An orphan that has ended may stay a zombie, where nobody waits for it.
-      async () => /^State:\s+Z|^$/m.test(await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')),
+      () => isGone(pid),
       () => `the end of child ${pid}`,
     );
   const holder = async (object: Backup): Promise<string | null | undefined> => {
@@ -139,7 +143,7 @@ describePeers([...KUBERNETES_PEERS, 'helm', 'minio'], 'the agent when things die
   }, 180_000);
 
   test('K-14: what a killed agent could not tell any more is found in the repository, and not made twice', async () => {
-    const first = await start('h');
+    const first = await start('h', { leaseSeconds: 600 });
     way.swallow();
     const object = await backup('h');
     const child = await first.childPid();
@@ -207,6 +211,24 @@ describePeers([...KUBERNETES_PEERS, 'helm', 'minio'], 'the agent when things die
     const ended = await site.seen(object, hasEnded);
     expect(transferredOf(ended)).toBe('True Complete');
     expect(begun(agent)).toBe(2);
+  }, 180_000);
+
+  test('K-13: the child of an agent that stands still ends before another agent begins', async () => {
+    const still = await start('k', { scratch: site.scratch('k1') });
+    way.swallow();
+    const object = await backup('k');
+    const child = await still.childPid();
+    still.kill('SIGSTOP');
+    const other = await start('k', { scratch: site.scratch('k2') });
+    const second = await other.childPid();
+    expect(second).not.toBe(child);
+    expect(await isGone(child)).toBe(true);
+    way.mend();
+    expect(transferredOf(await site.seen(object, hasEnded))).toBe('True Complete');
+    // What it says when it wakes is of no matter any more.
+    still.kill('SIGCONT');
+    await still.said(/lease of the transfer is lost|the transfer is let go/);
+    expect(transferredOf(await site.seen(object, hasEnded))).toBe('True Complete');
   }, 180_000);
 
   test('K-13: a lease that was nearly lost is renewed again for as long as somebody may be at work under it', async () => {

@@ -1,9 +1,12 @@
 import { pause } from '../kubernetes/backoff.ts';
 import type { LeaseClaim } from '../kubernetes/lease.ts';
+import type { LeaseTerm } from '../process/lease-line.ts';
 
 export interface Heartbeat {
   /** Fires when the lease is lost or about to run out: whoever works under it must have ended when it has. */
   readonly lost: AbortSignal;
+  /** For the child, in case that we stand still. */
+  readonly term: LeaseTerm;
   /** Ends the renewing and gives the lease away, if it is ours. */
   release(): Promise<void>;
 }
@@ -22,6 +25,9 @@ export async function beginHeartbeat(
   const renewing = renew(claim, stop.signal, lost, onFailure);
   return {
     lost: lost.signal,
+    get term() {
+      return { remainingMs: claim.remainingMs, reserveMs: reserveOf(claim) };
+    },
     async release() {
       stop.abort();
       await renewing;
@@ -29,6 +35,10 @@ export async function beginHeartbeat(
       await claim.release(AbortSignal.timeout(5_000)).catch(onFailure);
     },
   };
+}
+
+function reserveOf({ durationMs }: LeaseClaim): number {
+  return durationMs / 3;
 }
 
 /**
@@ -42,7 +52,7 @@ async function renew(
   lost: AbortController,
   onFailure: (error: unknown) => void,
 ): Promise<void> {
-  const reserveMs = claim.durationMs / 3;
+  const reserveMs = reserveOf(claim);
   const beatMs = claim.durationMs / 6;
   /** Until those who work under it must be told. */
   const left = (): number =>

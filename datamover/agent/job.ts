@@ -59,6 +59,7 @@ export class Job {
   readonly ended: Promise<void>;
   readonly #context: JobContext;
   readonly #writer: StatusWriter;
+  readonly #heartbeat: Heartbeat;
   readonly #log: Logger;
   readonly #stop = new AbortController();
   /** Fires when a report that the server does not take is given up. */
@@ -69,6 +70,7 @@ export class Job {
   private constructor(context: JobContext, writer: StatusWriter, heartbeat: Heartbeat, adopted: boolean) {
     this.#context = context;
     this.#writer = writer;
+    this.#heartbeat = heartbeat;
     this.id = transferID(writer.transfer);
     this.uid = writer.transfer.object.metadata.uid;
     this.#log = context.log.child({ transfer: this.id, volume: volumeOf(writer.transfer) });
@@ -179,6 +181,7 @@ export class Job {
         memoryLimitBytes: options.childMemoryBytes,
         command: options.command,
         signal: this.#stop.signal,
+        lease: () => this.#heartbeat.term,
         onStart: (pid) => this.#log.info({ pid }, 'child started'),
         onLingering: (message) => {
           this.#log.error(message);

@@ -1,6 +1,8 @@
 import { createInterface } from 'node:readline';
+import { PassThrough } from 'node:stream';
 import { REASONS } from '../../api/names.ts';
 import { DatamoverError, failureKindOf } from '../errors.ts';
+import { tellLease, type LeaseTerm } from '../process/lease-line.ts';
 import { watchLingering } from '../process/lingering.ts';
 import { watchMemory } from '../process/memory-cap.ts';
 import { commandFailure, start, type Running } from '../process/spawn.ts';
@@ -24,6 +26,8 @@ export interface TransferRequest {
   /** It was to end and has not for a long time: what is wrong and what helps. */
   readonly onLingering?: (message: string) => void;
   readonly signal?: AbortSignal;
+  /** The lease under which it is carried: the child ends itself before it has run out, whatever became of us. */
+  readonly lease?: () => LeaseTerm;
   /** The script that is run; the `datamover` command without it. */
   readonly command?: string | undefined;
 }
@@ -55,10 +59,17 @@ const MALLOC = { MALLOC_TRIM_THRESHOLD_: '134217728', MALLOC_MMAP_THRESHOLD_: '3
 export async function runTransfer(request: TransferRequest): Promise<Message> {
   const limit = new AbortController();
   const signal = AbortSignal.any([limit.signal, ...(request.signal === undefined ? [] : [request.signal])]);
+  const line = new PassThrough();
   const child = await start({
     file: process.execPath,
     args: [...NODE_ARGS, request.command ?? COMMAND, '--json', ...request.args],
-    env: { ...MALLOC, ...request.env, DATAMOVER_FOLLOW_PARENT: '1' },
+    env: {
+      ...MALLOC,
+      ...request.env,
+      DATAMOVER_FOLLOW_PARENT: String(process.pid),
+      ...(request.lease && { DATAMOVER_FOLLOW_LEASE: '1' }),
+    },
+    input: line,
     operation: request.operation,
     subject: request.subject,
     signal,
@@ -68,6 +79,7 @@ export async function runTransfer(request: TransferRequest): Promise<Message> {
     const hint = 'raise --child-memory of the agent; what is uploaded is used again';
     limit.abort(new TransferFailure({ ...naming(request), cause, hint, reason: REASONS.transferFailed }));
   });
+  const untie = request.lease === undefined ? () => line.end() : tellLease(line, request.lease);
   const settled = watchLingering(child.pid, signal, (cause) => {
     const hint =
       'look what the storage of its node does not answer; nobody else carries the transfer until the process has ended or the node is booted';
@@ -89,6 +101,7 @@ export async function runTransfer(request: TransferRequest): Promise<Message> {
     unwatch();
     await child.stop();
     settled();
+    untie();
   }
 }
 

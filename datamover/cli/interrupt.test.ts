@@ -52,6 +52,17 @@ describe('stopping', () => {
     },
   );
 
+  test('a child whose agent is gone before it has begun ends, too', async () => {
+    const endless = new PassThrough();
+    const args = ['--json', 'backup', '--stdin', '--as', 'image', '--volume', 'shop/db'];
+    const env = { DATAMOVER_FOLLOW_PARENT: '999999999' };
+    const running = await bench.start(args, { input: endless, env });
+    const { status, stderr } = await running.finished;
+    endless.destroy();
+    expect(status).toBe(130);
+    expect(stderr).toContain('stopped by the end of the process that started it');
+  });
+
   test('a second signal ends the command at once', async () => {
     // A producer that ignores SIGTERM keeps the orderly end waiting.
     const stubborn = ['sh', '-c', 'trap "" TERM; echo ready; while :; do sleep 0.1; done'];

@@ -1,4 +1,6 @@
+import type { Readable } from 'node:stream';
 import { DatamoverError } from '../errors.ts';
+import { followLease } from '../process/lease-line.ts';
 
 /** What a stopped job says: what it was doing, and how to take it up again. */
 export interface Resumption {
@@ -38,9 +40,11 @@ export class Interrupt {
     }
   }
 
-  /** Stops the job as a signal would when the process that started it is gone: nobody is left to hear of it. */
-  followParent(notice: (text: string) => void): void {
-    const parent = process.ppid;
+  /**
+   * Stops the job as a signal would when the process that started it is gone: nobody is left to hear of it. `parent` is its number as it
+   * told it: it may be gone before we have begun, and then our parent is another.
+   */
+  followParent(parent: number, notice: (text: string) => void): void {
     const watch = setInterval(() => {
       if (process.ppid === parent) return;
       clearInterval(watch);
@@ -48,6 +52,15 @@ export class Interrupt {
       // Nobody is left to end it by force, and another one may begin the same transfer when a lease has run out.
       setTimeout(() => process.exit(EXIT_CODE), ORPHAN_GRACE_MS).unref();
     }, PARENT_CHECK_MS).unref();
+  }
+
+  /**
+   * The same when the lease runs out under which the agent carries the transfer: an agent that stands still can neither renew it nor
+   * stop anybody, and another one may begin the transfer then.
+   */
+  followLease(told: Readable, notice: (text: string) => void): void {
+    const stop = (): void => this.#stop('the end of the lease under which it is carried', notice);
+    followLease(told, stop, () => process.exit(EXIT_CODE));
   }
 
   #stop(by: string, notice: (text: string) => void): void {

@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import { separateProducer } from './command-line.ts';
 import { reportFailure } from './failure.ts';
 import { Interrupt } from './interrupt.ts';
@@ -13,7 +14,13 @@ async function main(argv: readonly string[]): Promise<number> {
   const interrupt = new Interrupt();
   interrupt.listen((text) => output.note(text));
   // Set by the agent for its children: after a SIGKILL of the agent nobody else would stop them.
-  if (process.env['DATAMOVER_FOLLOW_PARENT'] === '1') interrupt.followParent((text) => output.note(text));
+  const parent = Number(process.env['DATAMOVER_FOLLOW_PARENT'] ?? '');
+  if (parent > 0) interrupt.followParent(parent, (text) => output.note(text));
+  if (process.env['DATAMOVER_FOLLOW_LEASE'] === '1') {
+    interrupt.followLease(process.stdin, (text) => output.note(text));
+    // It keeps nobody from ending.
+    if (process.stdin instanceof Socket) process.stdin.unref();
+  }
   try {
     await runProgram(separateProducer(argv), {
       env: process.env,

@@ -74,7 +74,7 @@ async function runChild(
         ...{ RESTIC_REPOSITORY: access.repository, RESTIC_PASSWORD: access.password },
         ...{ AWS_ACCESS_KEY_ID: access.accessKeyId, AWS_SECRET_ACCESS_KEY: access.secretAccessKey },
         ...{ AWS_SESSION_TOKEN: access.sessionToken, AWS_DEFAULT_REGION: access.region, RESTIC_CACERT: ca },
-        DATAMOVER_FOLLOW_PARENT: '1',
+        DATAMOVER_FOLLOW_PARENT: String(process.pid),
       },
     });
     const lines = stdout.split('\n').filter((line) => line !== '');
