@@ -1,5 +1,4 @@
 import { describe, expect, test } from '@jest/globals';
-import { closeSync, openSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkRepository } from '../repository/check.ts';
@@ -29,51 +28,24 @@ import { planRounds } from './consolidation-rounds.ts';
 import type { Progress } from './progress.ts';
 import { streamFolder } from './layout.ts';
 import { streamBytes } from './stream-bytes.ts';
-import { snapshotCount } from './testing/chains.ts';
-import { backUp, backUpImage, inFolder, newRepository, PASSWORD, reopen, VOLUME } from './testing/volumes.ts';
+import { hour, newStore, send as feed, snapshotCount, withRepository } from './testing/chains.ts';
+import { backUpImage, inFolder, PASSWORD, VOLUME } from './testing/volumes.ts';
 import { VolumeReader } from './volume-reader.ts';
 
 const CHAIN = ['fs-full', 'fs-inc1', 'fs-inc2', 'fs-inc3', 'fs-inc4'].map(fixtureBytes);
 
-/** Each job opens the repository anew and gives its lock back. */
-async function opened<T>(store: Store, job: (repository: Repository) => Promise<T>): Promise<T> {
-  const repository = await reopen(store);
-  try {
-    return await job(repository);
-  } finally {
-    await repository.close();
-  }
-}
-
 async function send(store: Store, stream: Uint8Array, request: Partial<BackupRequest> = {}): Promise<string> {
-  return inFolder(async (folder) => {
-    const path = join(folder, 'stream');
-    await writeFile(path, stream);
-    const fd = openSync(path, 'r');
-    try {
-      const source = { kind: 'zfs-stream', input: { kind: 'fd', fd } } as const;
-      const { snapshotId = '' } = await opened(store, (repository) =>
-        backUp(repository, source, request, { workers: 1 }),
-      );
-      return snapshotId;
-    } finally {
-      closeSync(fd);
-    }
-  });
+  const { snapshotId = '' } = await inFolder((folder) => feed(store, folder, stream, request));
+  return snapshotId;
 }
 
 /** A repository with a chain of so many streams; answers the last backup. */
 async function chainOf(length: number): Promise<{ store: MemoryStore; last: string }> {
-  const store = new MemoryStore();
-  await (await newRepository(store)).close();
+  const store = await newStore();
   let last = '';
   for (const [i, stream] of CHAIN.slice(0, length).entries())
     last = await send(store, stream, { time: hour(i), tags: ['nightly'], host: 'cluster' });
   return { store, last };
-}
-
-function hour(i: number): Date {
-  return new Date(Date.UTC(2026, 0, 1, i));
 }
 
 async function consolidate(
@@ -81,13 +53,13 @@ async function consolidate(
   id: string,
   options: ConsolidationOptions = {},
 ): Promise<ConsolidationResult> {
-  return opened(store, async (repository) =>
+  return withRepository(store, async (repository) =>
     executeConsolidation(repository, await planConsolidation(repository, id), { workers: 1, ...options }),
   );
 }
 
 async function streamsOf(store: Store, id: string): Promise<Buffer[]> {
-  return opened(store, async (repository) => {
+  return withRepository(store, async (repository) => {
     const reader = await VolumeReader.open(repository, id, await repository.loadSnapshot(id));
     const streams: Buffer[] = [];
     for (const [number] of (reader.record.streams ?? []).entries()) {
@@ -110,7 +82,7 @@ async function remove(store: Store, ids: readonly string[]): Promise<void> {
 }
 
 async function damage(store: Store): Promise<unknown[]> {
-  return opened(store, async (repository) => {
+  return withRepository(store, async (repository) => {
     const { problems } = await checkRepository(repository, { readData: { kind: 'all' } });
     return problems.filter(({ severity }) => severity === 'damage');
   });
@@ -145,7 +117,7 @@ describe('a chain that is consolidated', () => {
     const result = await consolidate(store, last);
     const expected = await merged(CHAIN.slice(0, 4));
     expect(result.bytes).toBe(expected.length);
-    const records = await opened(store, async (repository) => {
+    const records = await withRepository(store, async (repository) => {
       const [old, made] = [
         await repository.loadSnapshot(last),
         await repository.loadSnapshot(result.snapshotId),
@@ -175,7 +147,7 @@ describe('a chain that is consolidated', () => {
     expect((await streamsOf(store, result.snapshotId))[0]?.equals(expected)).toBe(true);
     // Both are of one time: the new one is the one to build on.
     const next = await send(store, CHAIN[4]!, { time: hour(9), host: 'cluster' });
-    await opened(store, async (repository) => {
+    await withRepository(store, async (repository) => {
       expect((await repository.loadSnapshot(next)).parent).toBe(result.snapshotId);
       const [newestOf, before] = await earlierBackups(repository, 'cluster', VOLUME);
       expect([newestOf?.id, before?.id]).toEqual([next, result.snapshotId]);
@@ -187,7 +159,9 @@ describe('a chain that is consolidated', () => {
     // Once more, of what was merged already and the increment behind it.
     const again = await consolidate(store, next);
     expect((await streamsOf(store, again.snapshotId))[0]?.equals(await merged(CHAIN))).toBe(true);
-    const { nothing } = await opened(store, (repository) => planConsolidation(repository, again.snapshotId));
+    const { nothing } = await withRepository(store, (repository) =>
+      planConsolidation(repository, again.snapshotId),
+    );
     expect(nothing).toMatch(/one full stream already/);
   }, 120_000);
 
@@ -213,7 +187,9 @@ describe('a chain that is consolidated', () => {
     expect(await snapshotCount(store)).toBe(6);
     await remove(store, [last]);
     expect((await streamsOf(store, snapshotId))[0]?.equals(expected)).toBe(true);
-    const record = await opened(store, async (repository) => planConsolidation(repository, snapshotId));
+    const record = await withRepository(store, async (repository) =>
+      planConsolidation(repository, snapshotId),
+    );
     expect(record.streams[0]?.zfs).toMatchObject({ merged: 5 });
     expect(await damage(store)).toEqual([]);
   }, 120_000);
@@ -221,10 +197,10 @@ describe('a chain that is consolidated', () => {
   test('F-62 is made again where a blob of the one that was made is missing', async () => {
     const { store, last } = await chainOf(2);
     const { snapshotId } = await consolidate(store, last);
-    const plan = async () => opened(store, (repository) => planConsolidation(repository, last));
+    const plan = async () => withRepository(store, (repository) => planConsolidation(repository, last));
     expect((await plan()).earlier).toEqual({ merged: snapshotId, replaced: [last] });
     // One of the same line that somebody tagged has another meaning, and does not go with it.
-    await opened(store, async (repository) => {
+    await withRepository(store, async (repository) => {
       const tagged = rewriteSnapshot(last, await repository.loadSnapshot(last), { tags: ['keep'] });
       const id = await repository.saveSnapshot(tagged);
       await repository.relist();
@@ -232,7 +208,7 @@ describe('a chain that is consolidated', () => {
       const merged = await planConsolidation(repository, snapshotId);
       expect(merged.earlier).toEqual({ merged: snapshotId, replaced: [last] });
     });
-    const lost = await opened(store, async (repository) => {
+    const lost = await withRepository(store, async (repository) => {
       const reader = await VolumeReader.open(
         repository,
         snapshotId,
@@ -251,16 +227,19 @@ describe('a chain that is consolidated', () => {
   }, 120_000);
 
   test('F-60 is whole, and nothing else is there, when the job dies after any of its changes', async () => {
-    const { store: base, last } = await chainOf(2);
-    const expected = CHAIN.slice(0, 2);
+    const { store: base, last } = await chainOf(3);
+    const expected = CHAIN.slice(0, 3);
     const before = await snapshotCount(base);
     const watched = new MemoryStore();
     await copyFiles(base, watched);
     const counting = new CrashStore(watched);
-    await consolidate(counting, last);
+    await consolidate(counting, last, { atOnce: 2 });
     const { mutations } = counting;
     expect(mutations.filter((one, i) => one !== mutations[i - 1])).toEqual([
       'save locks',
+      'save data',
+      'save index',
+      // The second round's.
       'save data',
       'save index',
       'save snapshots',
@@ -269,7 +248,9 @@ describe('a chain that is consolidated', () => {
     for (let survives = 0; survives < mutations.length; survives++) {
       const store = new MemoryStore();
       await copyFiles(base, store);
-      await expect(consolidate(new CrashStore(store, survives), last)).rejects.toThrow(/killed/);
+      await expect(consolidate(new CrashStore(store, survives), last, { atOnce: 2 })).rejects.toThrow(
+        /killed/,
+      );
       await dropLocks(store);
       expect(await damage(store)).toEqual([]);
       const streams = await streamsOf(store, last);
@@ -298,7 +279,7 @@ describe('a chain that is consolidated', () => {
       }
     }
     const stop = new AbortController();
-    await opened(store, async (repository) => {
+    await withRepository(store, async (repository) => {
       const plan = await planConsolidation(repository, last);
       const job = executeConsolidation(repository, plan, {
         signal: stop.signal,
@@ -312,13 +293,12 @@ describe('a chain that is consolidated', () => {
   }, 120_000);
 
   test('F-59 stays encrypted where it is raw', async () => {
-    const store = new MemoryStore();
-    await (await newRepository(store)).close();
+    const store = await newStore();
     const streams = [fixtureBytes('enc-vol-full-w'), fixtureBytes('enc-vol-inc1-w')];
     await send(store, streams[0]!, { time: hour(0) });
     const { snapshotId } = await consolidate(store, await send(store, streams[1]!, { time: hour(1) }));
     expect((await streamsOf(store, snapshotId))[0]?.equals(await merged(streams))).toBe(true);
-    const [stream] = await opened(
+    const [stream] = await withRepository(
       store,
       async (repository) => (await planConsolidation(repository, snapshotId)).streams,
     );
@@ -326,13 +306,12 @@ describe('a chain that is consolidated', () => {
   });
 
   test('is refused for an image, with the reason', async () => {
-    const store = new MemoryStore();
-    await (await newRepository(store)).close();
+    const store = await newStore();
     const image = await inFolder(async (folder) => {
       await writeFile(join(folder, 'image'), noise('image', 5000));
-      return opened(store, (repository) => backUpImage(repository, join(folder, 'image')));
+      return withRepository(store, (repository) => backUpImage(repository, join(folder, 'image')));
     });
-    const plan = opened(store, (repository) => planConsolidation(repository, image.snapshotId ?? ''));
+    const plan = withRepository(store, (repository) => planConsolidation(repository, image.snapshotId ?? ''));
     await expect(plan).rejects.toThrow(/it keeps an image, which is whole by itself/);
   });
 });

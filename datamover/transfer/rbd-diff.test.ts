@@ -11,8 +11,8 @@ import { play, type Diff } from '../volumes/rbd/testing/diffs.ts';
 import { Twin } from '../volumes/rbd/testing/twin.ts';
 import type { BackupRequest } from './backup-plan.ts';
 import type { BackupSummary } from './backup.ts';
+import { hour, read, send as feed } from './testing/chains.ts';
 import { backUp, inFolder, newRepository, reopen, restoreTo } from './testing/volumes.ts';
-import { VolumeReader } from './volume-reader.ts';
 
 const MIB = 1 << 20;
 
@@ -30,21 +30,13 @@ function encode(diff: Diff): Buffer {
   return Buffer.concat(parts);
 }
 
-/** Backs a diff up as `rbd export-diff` would pipe it, in a process of its own: nothing is known but what the repository says. */
 async function send(
   store: Store,
   folder: string,
   stream: Uint8Array,
   request: Partial<BackupRequest> = {},
 ): Promise<BackupSummary> {
-  const path = join(folder, 'stream');
-  await writeFile(path, stream);
-  const fd = openSync(path, 'r');
-  try {
-    return await backUp(await reopen(store), { kind: 'rbd-diff', input: { kind: 'fd', fd } }, request);
-  } finally {
-    closeSync(fd);
-  }
+  return feed(store, folder, stream, request, 'rbd-diff');
 }
 
 async function restored(store: Store, folder: string, summary: BackupSummary): Promise<Buffer> {
@@ -53,18 +45,8 @@ async function restored(store: Store, folder: string, summary: BackupSummary): P
   return readFile(path);
 }
 
-async function recordOf(store: Store, { snapshotId = '' }: BackupSummary) {
-  const repository = await reopen(store);
-  return (await VolumeReader.open(repository, snapshotId, await repository.loadSnapshot(snapshotId))).record;
-}
-
 function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
-}
-
-/** Later than the one before: backups of one test would else have the same second. */
-function hour(i: number): Date {
-  return new Date(Date.UTC(2026, 0, 1, i));
 }
 
 /** A life of an image: each diff starts where the one before led to. */
@@ -108,7 +90,7 @@ describe('diffs of RBD images', () => {
         expect(summary).toMatchObject({ format: 'image', totalBytes: bytes, readBytes: stream.length });
         expect(summary.newBytes + summary.deduplicatedBytes + summary.zeroBytes).toBe(bytes);
         expect(summary.parent).toBe(backups.at(-1)?.summary.snapshotId);
-        expect((await recordOf(store, summary)).rbd).toEqual({
+        expect((await read(store, summary)).record.rbd).toEqual({
           snap: toSnap,
           ...(fromSnap !== undefined && { fromSnap }),
         });

@@ -56,9 +56,9 @@ export async function savePiped(
     case 'image-stream':
       return savePipedImage(repository, session, plan, source.input, options, started);
     case 'zvol-stream':
-      return saveZvolStream(repository, session, plan, source.input, plan.base, options, started);
+      return saveChanges(saveZvol, repository, session, plan, source.input, plan.base, options, started);
     case 'rbd-diff':
-      return saveDiffStream(repository, session, plan, source.input, plan.base, options, started);
+      return saveChanges(saveDiff, repository, session, plan, source.input, plan.base, options, started);
     case 'zfs-stream':
       return saveZfsStream(repository, session, plan, source.input, plan.chain, options, started);
     case 'stream':
@@ -107,10 +107,10 @@ async function saveFed(
     case 'file':
       return saveImageFile(repository, session, plan, feed, options, started);
     case 'zvol-send':
-      return saveZvolStream(repository, session, plan, program(feed), base, options, started, known);
+      return saveChanges(saveZvol, repository, session, plan, program(feed), base, options, started, known);
     case 'rbd-diff':
       return readingPipe(feed.pipe, read.source.location, options, (input, either) =>
-        saveDiffStream(repository, session, plan, input, base, either, started, known),
+        saveChanges(saveDiff, repository, session, plan, input, base, either, started, known),
       );
     case 'zfs-stream': {
       const id = read.base?.snapshotId;
@@ -249,7 +249,11 @@ async function besideParent<Saved>(
   }
 }
 
-async function saveZvolStream(
+/** `save`: of the stream's kind, saveZvol or saveDiff. */
+async function saveChanges(
+  save: (
+    ...of: Parameters<typeof saveZvol>
+  ) => Promise<FedImage<ImageFacts> & Pick<VolumeRecord, 'zfs' | 'rbd'>>,
   repository: Repository,
   session: BackupSession,
   plan: BackupPlan,
@@ -260,37 +264,10 @@ async function saveZvolStream(
   known: KnownBytes = {},
 ): Promise<SavedContent> {
   const watching = new SaveWatch(options, started, known);
-  const { zfs, ...saved } = await saveZvol(
-    repository,
-    session,
-    input,
-    base,
-    { ...saveOptions(session, options), onStoredAgain: watching.storedAgain },
-    watching.end,
-  );
-  return fedContent(session, { ...imageRecord(plan, saved.facts.bytes), zfs }, saved);
-}
-
-async function saveDiffStream(
-  repository: Repository,
-  session: BackupSession,
-  plan: BackupPlan,
-  input: StreamInput,
-  base: BaseImage | undefined,
-  options: TransferOptions,
-  started: number,
-  known: KnownBytes = {},
-): Promise<SavedContent> {
-  const watching = new SaveWatch(options, started, known);
-  const { rbd, ...saved } = await saveDiff(
-    repository,
-    session,
-    input,
-    base,
-    { ...saveOptions(session, options), onStoredAgain: watching.storedAgain },
-    watching.end,
-  );
-  return fedContent(session, { ...imageRecord(plan, saved.facts.bytes), rbd }, saved);
+  const keeping = { ...saveOptions(session, options), onStoredAgain: watching.storedAgain };
+  const { zfs, rbd, ...saved } = await save(repository, session, input, base, keeping, watching.end);
+  const record = { ...imageRecord(plan, saved.facts.bytes), ...(zfs && { zfs }), ...(rbd && { rbd }) };
+  return fedContent(session, record, saved);
 }
 
 async function fedContent(

@@ -1,34 +1,24 @@
 import { describe, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
-import { closeSync, openSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Repository } from '../repository/repository.ts';
 import { MemoryStore } from '../store/memory.ts';
 import { fixtureBytes, volumeSnapshot } from '../volumes/zfs/testing/fixtures.ts';
 import type { Store } from '../store/store.ts';
 import { imageFile, type BackupRequest } from './backup-plan.ts';
 import type { BackupSummary } from './backup.ts';
+import { hour, read, send as feed } from './testing/chains.ts';
 import { backUp, inFolder, newRepository, reopen, restoreTo } from './testing/volumes.ts';
-import { VolumeReader } from './volume-reader.ts';
 
 const MIB = 1 << 20;
 
-/** Backs a stream up as `zfs send` would pipe it, in a process of its own: nothing is known but what the repository says. */
 async function send(
   store: Store,
   folder: string,
   stream: Uint8Array,
   request: Partial<BackupRequest> = {},
 ): Promise<BackupSummary> {
-  const path = join(folder, 'stream');
-  await writeFile(path, stream);
-  const fd = openSync(path, 'r');
-  try {
-    return await backUp(await reopen(store), { kind: 'zvol-stream', input: { kind: 'fd', fd } }, request);
-  } finally {
-    closeSync(fd);
-  }
+  return feed(store, folder, stream, request, 'zvol-stream');
 }
 
 async function restored(store: Store, folder: string, summary: BackupSummary): Promise<string> {
@@ -37,15 +27,6 @@ async function restored(store: Store, folder: string, summary: BackupSummary): P
   return createHash('sha256')
     .update(await readFile(path))
     .digest('hex');
-}
-
-async function recordOf(repository: Repository, { snapshotId = '' }: BackupSummary) {
-  return (await VolumeReader.open(repository, snapshotId, await repository.loadSnapshot(snapshotId))).record;
-}
-
-/** Later than the one before: backups of one test would else have the same second. */
-function hour(i: number): Date {
-  return new Date(Date.UTC(2026, 0, 1, i));
 }
 
 describe('a zvol’s send streams', () => {
@@ -64,7 +45,7 @@ describe('a zvol’s send streams', () => {
         expect(summary).toMatchObject({ format: 'image', totalBytes: volsize, readBytes: bytes.length });
         expect(summary.newBytes + summary.deduplicatedBytes + summary.zeroBytes).toBe(volsize);
         expect(summary.parent).toBe(backups.at(-1)?.snapshotId);
-        expect((await recordOf(await reopen(store), summary)).zfs).toEqual({
+        expect((await read(store, summary)).record.zfs).toEqual({
           guid,
           ...(i > 0 && { fromGuid: volumeSnapshot(volume, `s${i - 1}`).guid }),
           snapshot: `tank/src/${volume}@s${i}`,

@@ -30,19 +30,20 @@ export async function newStore(options: InitOptions = {}): Promise<MemoryStore> 
   return store;
 }
 
-/** Backs a stream up in a process of its own, as it were. */
+/** Backs a stream up that comes through a descriptor, in a process of its own as it were: nothing is known but what the repository says. */
 export async function send(
   store: Store,
   folder: string,
   stream: Uint8Array,
   request: Partial<BackupRequest> = {},
+  kind: 'zfs-stream' | 'zvol-stream' | 'rbd-diff' = 'zfs-stream',
 ): Promise<BackupSummary> {
   const path = join(folder, 'stream');
   await writeFile(path, stream);
   const fd = openSync(path, 'r');
   try {
     return await withRepository(store, (repository) =>
-      backUp(repository, { kind: 'zfs-stream', input: { kind: 'fd', fd } }, request),
+      backUp(repository, { kind, input: { kind: 'fd', fd } }, request),
     );
   } finally {
     closeSync(fd);
