@@ -1,8 +1,8 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { basename } from 'node:path';
 import { Readable, type Writable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
 import { DatamoverError, isErrno, type FailureDetails } from '../errors.ts';
+import { within } from './within.ts';
 
 /**
  * The one door to other programs: an argument array (never a shell), stderr captured, the exit status checked, stoppable.
@@ -163,10 +163,7 @@ function inherited({ inheritsSecrets = false }: Command): NodeJS.ProcessEnv {
 async function terminate(child: Child, exit: Promise<unknown>): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.kill('SIGTERM');
-  const patience = new AbortController();
-  const timeout = delay(TERM_GRACE_MS, 'late', { signal: patience.signal }).catch(() => 'stopped');
-  if ((await Promise.race([exit, timeout])) === 'late') child.kill('SIGKILL');
-  patience.abort();
+  if ((await within(TERM_GRACE_MS, exit, 'late')) === 'late') child.kill('SIGKILL');
   await exit;
 }
 
@@ -192,12 +189,7 @@ function tail(stream: Readable): () => Promise<string> {
   });
   const closed = new Promise<void>((resolve) => stream.once('close', resolve));
   return async () => {
-    const patience = new AbortController();
-    await Promise.race([
-      closed,
-      delay(STDERR_GRACE_MS, undefined, { signal: patience.signal }).catch(() => undefined),
-    ]);
-    patience.abort();
+    await within(STDERR_GRACE_MS, closed, undefined);
     stream.destroy();
     return kept.toString('utf8');
   };

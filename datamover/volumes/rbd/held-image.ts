@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { DatamoverError } from '../../errors.ts';
+import { within } from '../../process/within.ts';
 import type { ByteRange, FeedPipe, HeldRead, RangeContent } from '../driver.ts';
 import type { RbdConnection } from './command.ts';
 import { checkImageName, formatImageName, withoutSnap } from './image-name.ts';
@@ -54,12 +54,7 @@ export class HeldImage implements HeldRead {
       read.catch(() => failed.abort());
       const finish = async (): Promise<'ended' | 'cut off'> => {
         await session.closePipe();
-        const patience = new AbortController();
-        const late = delay(FINISH_MS, undefined, { signal: patience.signal }).then(
-          () => 'cut off' as const,
-          () => 'cut off' as const,
-        );
-        return Promise.race([read, late]).finally(() => patience.abort());
+        return within(FINISH_MS, read, 'cut off' as const);
       };
       return new HeldImage(connection, session, job, { fd, finish, failed: failed.signal });
     } catch (error) {
@@ -119,21 +114,11 @@ export class HeldImage implements HeldRead {
 }
 
 async function inTime(asked: Promise<unknown>, { operation, subject }: Asking, ms: number): Promise<void> {
-  const patience = new AbortController();
-  const late = delay(ms, undefined, { signal: patience.signal }).then(
-    () => {
-      throw new DatamoverError({
-        operation,
-        subject,
-        cause: `the cluster has not answered for ${ms / 1000} s`,
-        hint: 'the next backup of the volume, or datamover cleanup, does it',
-      });
-    },
-    () => undefined,
-  );
-  try {
-    await Promise.race([asked, late]);
-  } finally {
-    patience.abort();
-  }
+  if ((await within(ms, asked, 'late')) !== 'late') return;
+  throw new DatamoverError({
+    operation,
+    subject,
+    cause: `the cluster has not answered for ${ms / 1000} s`,
+    hint: 'the next backup of the volume, or datamover cleanup, does it',
+  });
 }

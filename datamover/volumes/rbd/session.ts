@@ -1,9 +1,9 @@
 import { closeSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
 import { DatamoverError, describeCause } from '../../errors.ts';
 import { makePipe } from '../../process/pipe.ts';
 import { start, type Running } from '../../process/spawn.ts';
+import { within } from '../../process/within.ts';
 import { accessOptions, hintFor, type RbdConnection } from './command.ts';
 import { libraryCommand } from './library-command.ts';
 import { LibrbdError } from './librbd-error.ts';
@@ -191,14 +191,8 @@ export class Session {
     await this.closePipe();
     const { running, questions } = opened;
     questions.end();
-    const patience = new AbortController();
-    const late = delay(END_MS, 'late', { signal: patience.signal }).catch(() => 'ended');
-    const ended = running.finished.then(
-      () => 'ended',
-      () => 'ended',
-    );
-    if ((await Promise.race([ended, late])) === 'late') kill(running.pid);
-    patience.abort();
+    const ended = running.finished.catch(() => undefined);
+    if ((await within(END_MS, ended, 'late')) === 'late') kill(running.pid);
     await ended;
   }
 }
