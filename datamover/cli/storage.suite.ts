@@ -270,7 +270,14 @@ export function storageSuite(
         const { volume, name } = await filled();
         const location = await volume.snapshot('one');
         const cleaned = await bench.json(['cleanup', url(volume.location), url(location), ...access()]);
-        expect(cleaned).toEqual([{ message_type: 'summary', removed: [] }]);
+        expect(cleaned).toEqual([{ message_type: 'summary', removed: [], left: [] }]);
+        if (site.scheme === 'rbd') {
+          const partial = `${volume.location}.datamover-0123456789abcdef-1-1-1-${Math.floor(Date.now() / 1000)}-00ff`;
+          await site.makeVolume(1 << 20, partial);
+          const [summary] = await bench.json(['cleanup', url(location), ...access()]);
+          const left = [expect.stringContaining(`left ${partial}: since`)];
+          expect(summary).toEqual({ message_type: 'summary', removed: [], left });
+        }
         const { snapshot_id: id } = await backUp(location, name);
         const foreign = site.scheme === 'zfs' ? '--object-size' : '--volblocksize';
         const wished = await bench.run([
@@ -289,6 +296,7 @@ export function storageSuite(
       expect((await bench.json(['cleanup', url(volume.location), ...access()])).at(-1)).toEqual({
         message_type: 'summary',
         removed: [],
+        left: [],
       });
       const left = (await site.list()).filter((line) => !line.includes('#'));
       expect(sorted(left)).toEqual(before.filter((line) => !line.includes('#')));

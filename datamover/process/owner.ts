@@ -29,18 +29,26 @@ export function ownerName(): string {
   return transfer === undefined ? name : `${name}-${transfer}`;
 }
 
+/** `unknown`: young enough to be at work where we cannot look. */
+export type Fate = 'lives' | 'gone' | 'unknown';
+
+/** Whether the process with this name is no more. */
+export function isGone(owner: string, since: number, reach: Reach, now = Date.now()): boolean {
+  return fateOf(owner, since, reach, now) === 'gone';
+}
+
 /**
- * Whether the process with this name is no more. Of those that we can look for /proc tells. Of others: whoever worked for our own
+ * What became of the process with this name. Of those that we can look for /proc tells. Of others: whoever worked for our own
  * transfer is gone, else we would not have it; on a storage of one machine so is everybody from before its boot. All that is left
  * to tell of the rest is the age: a day, `since` being milliseconds of the epoch.
  */
-export function isGone(owner: string, since: number, reach: Reach, now = Date.now()): boolean {
+export function fateOf(owner: string, since: number, reach: Reach, now = Date.now()): Fate {
   const [boot, namespace, pid, start, transfer] = owner.split('-');
   const isBootOurs = boot === bootId();
-  if (isBootOurs && namespace === pidNamespace()) return startTime(Number(pid)) !== start;
-  if (transfer !== undefined && transfer === ownTransfer()) return true;
-  if (!isBootOurs && reach === 'one machine') return true;
-  return now - since > PATIENCE_MS;
+  if (isBootOurs && namespace === pidNamespace()) return startTime(Number(pid)) === start ? 'lives' : 'gone';
+  if (transfer !== undefined && transfer === ownTransfer()) return 'gone';
+  if (!isBootOurs && reach === 'one machine') return 'gone';
+  return now - since > PATIENCE_MS ? 'gone' : 'unknown';
 }
 
 /** Hashed: nothing of what it is called can be mistaken for a part of the name. */

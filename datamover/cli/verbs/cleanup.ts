@@ -22,18 +22,23 @@ export const verb: Verb = {
         run(async ({ output, interrupt, env }) => {
           const opened = volumes.map((url) => openStorage('clean up', url, flags, env));
           const removed: string[] = [];
+          const left: string[] = [];
           try {
             for (const { driver, location } of opened) {
               for (const line of await driver.cleanUp(location, interrupt.signal)) {
                 output.data(line);
                 removed.push(line);
               }
+              for (const line of (await driver.unsure?.(location, interrupt.signal)) ?? []) {
+                output.note(line);
+                left.push(line);
+              }
             }
           } finally {
             await Promise.all(opened.map(({ driver }) => driver.close()));
           }
           output.say(count(removed.length, 'thing', 'things') + ' taken away');
-          output.record({ message_type: 'summary', removed });
+          output.record({ message_type: 'summary', removed, left });
         }),
       );
   },

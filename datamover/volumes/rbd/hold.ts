@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { isGone, ownerName } from '../../process/owner.ts';
+import { fateOf, ownerName, type Fate } from '../../process/owner.ts';
 import type { Cluster } from './cluster.ts';
 import { checkImageName, formatImageName, withoutSnap, type ImageName } from './image-name.ts';
 import { isErrnoOf } from './librbd-error.ts';
@@ -25,6 +25,12 @@ interface Mark {
 interface HeldSnap {
   readonly name: ImageName;
   readonly snapId: number;
+}
+
+/** `since` in milliseconds of the epoch. */
+export interface UnsureHold {
+  readonly snap: string;
+  readonly since: number;
 }
 
 const KEY = /^datamover\.hold\.([^.]+)\.[0-9a-f]+$/;
@@ -70,6 +76,23 @@ export async function holdSnaps(
 
 /** Lets go what processes of ours held on this image that are no more. Gives the snaps. */
 export async function releaseStaleHolds(cluster: Cluster, name: ImageName): Promise<string[]> {
+  const released: string[] = [];
+  for (const [key, mark] of await marksBy(cluster, name, 'gone')) {
+    await letGo(cluster, name, key, mark, 'left behind');
+    released.push(...mark.snaps.map((snap) => formatImageName(snap.name)));
+  }
+  return released;
+}
+
+/** What is held, since when, by those of whom cannot be told whether they are at work. */
+export async function unsureHolds(cluster: Cluster, name: ImageName): Promise<UnsureHold[]> {
+  const marks = await marksBy(cluster, name, 'unknown');
+  return marks.flatMap(([, { since, snaps }]) =>
+    snaps.map((snap) => ({ snap: formatImageName(snap.name), since })),
+  );
+}
+
+async function marksBy(cluster: Cluster, name: ImageName, fate: Fate): Promise<[string, Mark][]> {
   const marks = await cluster
     .withImage(name, 'read', (image) => readMarks(image))
     .catch((error: unknown) => {
@@ -77,13 +100,9 @@ export async function releaseStaleHolds(cluster: Cluster, name: ImageName): Prom
       if (isErrnoOf(error, ENOENT)) return new Map<string, Mark>();
       throw error;
     });
-  const released: string[] = [];
-  for (const [key, mark] of marks) {
-    if (!isGone(KEY.exec(key)?.[1] ?? '', mark.since, 'many machines')) continue;
-    await letGo(cluster, name, key, mark, 'left behind');
-    released.push(...mark.snaps.map((snap) => formatImageName(snap.name)));
-  }
-  return released;
+  return [...marks].filter(
+    ([key, { since }]) => fateOf(KEY.exec(key)?.[1] ?? '', since, 'many machines') === fate,
+  );
 }
 
 /** Of these snaps those that are not protected, or by others of ours. */

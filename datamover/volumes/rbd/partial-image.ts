@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatamoverError } from '../../errors.ts';
-import { isGone, ownerName } from '../../process/owner.ts';
+import { fateOf, ownerName, type Fate } from '../../process/owner.ts';
 import { askRbd, isRbdErrno, runRbd, type RbdConnection } from './command.ts';
 import { checkImageName, formatImageName, nameOptions, type ImageName } from './image-name.ts';
 import { findWatcher } from './watchers.ts';
@@ -26,8 +26,8 @@ export async function removePartialImages(
   names: readonly string[],
 ): Promise<string[]> {
   const removed: string[] = [];
-  for (const { name, gone } of partialsOf(place, names)) {
-    if (!gone) continue;
+  for (const { name, fate } of partialsOf(place, names)) {
+    if (fate !== 'gone') continue;
     try {
       await removeImage(connection, name);
     } catch (error) {
@@ -54,7 +54,7 @@ export async function refuseRestoring(
   if (!Array.isArray(names)) return;
   const texts = names.filter((found) => typeof found === 'string');
   for (const partial of partialsOf(name, texts)) {
-    if (partial.gone) continue;
+    if (partial.fate === 'gone') continue;
     const watcher = await orNothing(findWatcher(connection, partial.name, signal));
     if (watcher === undefined) continue;
     const who = watcher.address === undefined ? '' : ` by ${watcher.address}`;
@@ -90,18 +90,26 @@ export async function removeImage(connection: RbdConnection, name: ImageName): P
   }
 }
 
-interface Partial {
+/** Those of which cannot be told whether a restore is at work on them. */
+export function unsurePartials(place: ImageName, names: readonly string[]): Partial[] {
+  return partialsOf(place, names).filter(({ fate }) => fate === 'unknown');
+}
+
+export interface Partial {
   readonly name: ImageName;
-  readonly gone: boolean;
+  readonly fate: Fate;
+  /** Milliseconds of the epoch. */
+  readonly since: number;
 }
 
 /** Of a pool's images those that become, or were to become, this one. */
 function partialsOf({ pool, namespace, image }: ImageName, names: readonly string[]): Partial[] {
   const place = { pool, ...(namespace !== undefined && { namespace }) };
   return names.flatMap((partial) => {
-    const [, of, owner = '', since] = PARTIAL.exec(partial) ?? [];
+    const [, of, owner = '', seconds] = PARTIAL.exec(partial) ?? [];
     if (of !== image) return [];
-    const gone = isGone(owner, Number(since) * 1000, 'many machines');
-    return [{ name: checkImageName({ ...place, image: partial }), gone }];
+    const since = Number(seconds) * 1000;
+    const fate = fateOf(owner, since, 'many machines');
+    return [{ name: checkImageName({ ...place, image: partial }), fate, since }];
   });
 }

@@ -282,6 +282,12 @@ describePeer('ceph', 'restores into a real cluster', () => {
       const line = (image: string): string =>
         `removed ${at(image)}, which a restore that was killed had made`;
       expect([...removed].sort()).toEqual([dead, old, ours].map(line).sort());
+      expect([...(await driver().unsure(at(name)))].sort()).toEqual([
+        expect.stringMatching(
+          `^left ${at(others)}: since .*Z a restore makes it .*sooner: rbd rm ${at(others)}`,
+        ),
+        expect.stringMatching(`^left ${at(elsewhere)}: since`),
+      ]);
       expect(await images()).toEqual(expect.arrayContaining([alive, other, elsewhere, others]));
     },
     PATIENCE,

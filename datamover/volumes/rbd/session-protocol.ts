@@ -1,6 +1,7 @@
 import { DatamoverError, describeCause, type FailureKind } from '../../errors.ts';
 import type { ByteRange } from '../driver.ts';
 import type { PoolPlace } from './cluster.ts';
+import type { UnsureHold } from './hold.ts';
 import type { ImageLook, ImagePlace } from './image.ts';
 import type { ImageName } from './image-name.ts';
 import { LibrbdError } from './librbd-error.ts';
@@ -22,6 +23,8 @@ interface Dialogue {
   names: { about: PoolPlace; answer: readonly string[] };
   /** Lets go what is held by those that are no more; gives the snaps. */
   clean: { about: ImageName; answer: readonly string[] };
+  /** What is held by those who may be at work elsewhere, or may not. */
+  unsure: { about: ImageName; answer: readonly UnsureHold[] };
   /** Holds what the job reads, once in a process's life. It lets go of it when it ends, whatever became of who asked. */
   hold: { about: ReadJob; answer: null };
   /** Writes the job's diff to the descriptor PIPE: to its end, or until nobody reads it any more. */

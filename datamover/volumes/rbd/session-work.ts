@@ -2,7 +2,7 @@ import { hasReader } from '../../process/pipe.ts';
 import type { Running } from '../../process/spawn.ts';
 import { Cluster } from './cluster.ts';
 import type { RbdConnection } from './command.ts';
-import { holdSnaps, releaseStaleHolds } from './hold.ts';
+import { holdSnaps, releaseStaleHolds, unsureHolds } from './hold.ts';
 import { JobReader } from './job-reader.ts';
 import type { OpenImage } from './open-image.ts';
 import { PipeWriter } from './pipe-writer.ts';
@@ -44,6 +44,8 @@ export class SessionWork {
         return { answer: await cluster.names(question.about) };
       case 'clean':
         return { answer: await this.#clean(cluster, question.about) };
+      case 'unsure':
+        return { answer: await unsureHolds(cluster, question.about) };
       case 'hold':
         await this.#hold(cluster, question.about);
         return { answer: null };

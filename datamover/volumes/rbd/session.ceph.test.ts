@@ -171,6 +171,10 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
         const driver = cluster.driver();
         return driver.cleanUp(one).finally(() => driver.close());
       };
+      const unsure = async (): Promise<string[]> => {
+        const driver = cluster.driver();
+        return driver.unsure(one).finally(() => driver.close());
+      };
       const before = await list();
       const released = [`let go ${one}, which a backup that was killed had held`];
       // By a version that knew no transfers, and by one that carries another.
@@ -179,6 +183,11 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
         const during = await list();
         expect(await cleanUp()).toEqual([]);
         expect(await list()).toEqual(during);
+        expect(await unsure()).toEqual([
+          expect.stringMatching(
+            `^left ${one}: since 2.*Z a backup holds it that may .*rbd snap unprotect ${one}`,
+          ),
+        ]);
         await rbd('image-meta', 'remove', volume, `datamover.hold.${owner}.00ff`);
         await rbd('snap', 'unprotect', one);
       }
