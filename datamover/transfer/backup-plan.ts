@@ -8,7 +8,7 @@ import { FileDriver } from '../volumes/file/driver.ts';
 import { earlierBackups, readBases, type EarlierBackup } from './base-backups.ts';
 import { readBaseImage, type BaseImage } from './fed-image.ts';
 import type { VolumeFormat, VolumeName } from './layout.ts';
-import { grownChain, readChainBase, type ChainBase } from './stream-chain.ts';
+import { endedChain, readChainBase, type ChainBase } from './stream-chain.ts';
 
 export type BackupSource =
   /** A volume's snapshot on a storage. */
@@ -151,10 +151,11 @@ async function planSource(
     const bases = await readBases(repository, candidates, driver.name, volume.format, signal);
     const request = { bases, ...(mustUse !== undefined && { mustUse }) };
     const read = await driver.planRead(volume, request, signal);
-    const grown = mustUse === undefined ? await grownChain(repository, read, maxIncrements) : undefined;
-    if (grown === undefined) return { kind: 'driver', driver, read };
+    const ended =
+      mustUse === undefined ? await endedChain(repository, read, maxIncrements, signal) : undefined;
+    if (ended === undefined) return { kind: 'driver', driver, read };
     const full = await driver.planRead(volume, { bases: [] }, signal);
-    return { kind: 'driver', driver, read: { ...full, changes: { ...full.changes, because: grown } } };
+    return { kind: 'driver', driver, read: { ...full, changes: { ...full.changes, because: ended } } };
   };
   if (base === null || parent === null) return planned([]);
   if (base === undefined) return planned(earlier);

@@ -10,21 +10,15 @@ import {
   type SaveCounters,
   type StreamInput,
 } from '../repository/saver/saver.ts';
-import {
-  decodeTree,
-  encodeFileTree,
-  encodeTree,
-  fileNode,
-  folderNode,
-  type TreeNode,
-} from '../repository/tree.ts';
-import type { Id } from '../repository/types.ts';
+import { encodeFileTree, encodeTree, fileNode, folderNode, type TreeNode } from '../repository/tree.ts';
 import type { ChainFacts, StreamFacts } from '../volumes/zfs/stream-facts.ts';
 import { ContentList } from './content-list.ts';
 import { loadKept, storeMarkedAgain } from './kept-blobs.ts';
 import { BLOCKS_FILE, RECORDS_FILE, streamFolder, STREAMS_FOLDER } from './layout.ts';
 import type { KeepingOptions } from './progress.ts';
 import {
+  countMissing,
+  dataOf,
   describeStream,
   keptStreams,
   LONGEST_CHAIN,
@@ -137,39 +131,23 @@ async function keepStreams(
   options: KeepingOptions,
 ): Promise<void> {
   const { signal } = options;
-  for (const { subtree = '', name } of base.folders.slice(0, kept)) {
-    const tree = await loadKept(repository, 'tree', subtree, base.name, signal);
-    const nodes = decodeTree(tree, `tree ${subtree.slice(0, 12)}`);
-    const ids = nodes.flatMap(({ content = [] }) => content);
-    await checkWhole(repository, ids, base, name, signal);
+  for (const folder of base.folders.slice(0, kept)) {
+    const tree = await loadKept(repository, 'tree', folder.subtree ?? '', base.name, signal);
+    const ids = dataOf(folder, tree);
+    const missing = await countMissing(repository, ids, signal);
+    if (missing > 0) throw damagedBase(base, folder.name, missing);
     await storeMarkedAgain(repository, session, ids.map(toBytes), base.name, options);
     await session.saveTree(tree);
   }
 }
 
-async function checkWhole(
-  repository: Repository,
-  ids: readonly Id[],
-  base: ChainBase,
-  stream: string,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const [first] = ids.filter((id) => isMissing(repository, id));
-  if (first === undefined) return;
-  // A backup that ended since our index was read: loading a blob of it reads the index on.
-  await repository.loadBlob('data', first, signal).catch(() => undefined);
-  const missing = ids.filter((id) => isMissing(repository, id)).length;
-  if (missing === 0) return;
-  throw new DatamoverError({
+function damagedBase({ name }: ChainBase, stream: string, missing: number): DatamoverError {
+  return new DatamoverError({
     operation: 'back up onto',
-    subject: base.name,
+    subject: name,
     cause: `${missing} blobs of its stream ${stream} are missing in the repository`,
     hint: 'send a full stream; check tells what else is damaged',
   });
-}
-
-function isMissing(repository: Repository, id: Id): boolean {
-  return repository.index.lookup('data', toBytes(id)) === undefined;
 }
 
 function tooLong(base: ChainBase | undefined): DatamoverError {

@@ -6,19 +6,35 @@ import { executePrune, planPrune } from '../repository/prune.ts';
 import { executeRepairIndex, planRepairIndex } from '../repository/repair-index.ts';
 import { Repository } from '../repository/repository.ts';
 import type { Store } from '../store/store.ts';
+import type { ReadPlan, ReadRequest, SourceVolume } from '../volumes/driver.ts';
 import { ZfsDriver } from '../volumes/zfs/driver.ts';
+import type { ZfsRead } from '../volumes/zfs/read-plan.ts';
+import type { ZfsSource } from '../volumes/zfs/source.ts';
 import { StreamEncoder } from '../volumes/zfs/testing/encoder.ts';
 import { fixture, fixtureBytes, fixtures } from '../volumes/zfs/testing/fixtures.ts';
 import { readStream } from '../volumes/zfs/testing/reading.ts';
-import { imageFile } from './backup-plan.ts';
+import { imageFile, planBackup } from './backup-plan.ts';
 import type { BackupSummary } from './backup.ts';
 import { planRestore } from './restore.ts';
-import { hour, newStore, read, restored, send, snapshotCount } from './testing/chains.ts';
-import { backUp, inFolder, PASSWORD, reopen } from './testing/volumes.ts';
+import { hour, newStore, read, restored, send, snapshotCount, withRepository } from './testing/chains.ts';
+import { backUp, inFolder, PASSWORD, reopen, VOLUME } from './testing/volumes.ts';
 
 /** The streams of one filesystem, as `zfs send` and `zfs send -i` wrote them. */
 const CHAIN = ['fs-full', 'fs-inc1', 'fs-inc2', 'fs-inc3', 'fs-inc4'] as const;
 const isIncrement = (id: string): boolean => fixture(id).args.includes('-i ');
+
+/** Stands in for a pool that still has every snapshot, and is asked for nothing but a plan. */
+class EverySnapshotDouble extends ZfsDriver {
+  override async identify(location: string): Promise<ZfsSource> {
+    // What only a pool needs of it is not there.
+    return { driver: 'zfs', location, format: 'stream', bytes: 1, record: {} } as SourceVolume as ZfsSource;
+  }
+
+  override async planRead(source: SourceVolume, { bases: [base] }: ReadRequest): Promise<ZfsRead> {
+    const mechanism = base === undefined ? 'everything' : 'zfs-send-increment';
+    return { source: source as ZfsSource, ...(base && { base }), changes: { mechanism }, bookmarks: [] };
+  }
+}
 
 async function removeAndPrune(store: Store, snapshotId: string): Promise<void> {
   const forgetting = await Repository.open(store, PASSWORD);
@@ -266,10 +282,21 @@ describe('a chain of send streams', () => {
     });
   });
 
-  test('a stream whose blobs are gone is not built upon', async () => {
+  test('a stream whose blobs are gone is not built upon; a storage then sends all of it, and says why', async () => {
     await inFolder(async (folder) => {
       const store = await newStore();
-      await send(store, folder, fixtureBytes('fs-full'), { time: hour(0) });
+      const first = await send(store, folder, fixtureBytes('fs-full'), { time: hour(0) });
+      const driver = new EverySnapshotDouble();
+      const planned = async (base?: string): Promise<ReadPlan> =>
+        withRepository(store, async (repository) => {
+          const source = { kind: 'driver', driver, location: 'tank/files@now' } as const;
+          const request = { source, volume: VOLUME, ...(base !== undefined && { base }) };
+          const plan = await planBackup(repository, request);
+          if (plan.source.kind !== 'driver') throw new Error('it is planned as a pipe');
+          return plan.source.read;
+        });
+      const { snapshotId = '' } = first;
+      expect(await planned()).toMatchObject({ base: { snapshotId } });
       for await (const { name } of store.list(['data'])) {
         // The trees' pack is small.
         const { length } = await store.load({ type: 'data', name });
@@ -283,6 +310,13 @@ describe('a chain of send streams', () => {
         /^back up onto backup \w{8}: \d+ blobs of its stream 0000-11801127595853735247 are missing.*\(send a full stream/,
       );
       expect(await snapshotCount(store)).toBe(1);
+      const whole = await planned();
+      expect(whole.base).toBeUndefined();
+      expect(whole.changes.because).toMatch(
+        /^the chain of backup \w{8} is damaged: \d+ blobs of its stream 0000-11801127595853735247 are missing$/,
+      );
+      // Who asks for this base hears of it where it is needed.
+      expect(await planned(snapshotId)).toMatchObject({ base: { snapshotId } });
     });
   });
 });

@@ -1,6 +1,7 @@
 import { DatamoverError } from '../errors.ts';
 import type { Repository } from '../repository/repository.ts';
-import type { TreeNode } from '../repository/tree.ts';
+import { toBytes } from '../repository/id.ts';
+import { decodeTree, type TreeNode } from '../repository/tree.ts';
 import type { Id } from '../repository/types.ts';
 import type { ReadPlan } from '../volumes/driver.ts';
 import type { StreamFacts } from '../volumes/zfs/stream-facts.ts';
@@ -34,15 +35,52 @@ const DEFAULT_INCREMENTS = 30;
  * it has. All of the full stream is read, but blocks that an earlier stream had are not stored again (docs/adr/0015). Undefined
  * while the base's chain may grow, and where there is none.
  */
-export async function grownChain(
+export async function endedChain(
   repository: Repository,
   { source, base }: Pick<ReadPlan, 'source' | 'base'>,
   maxIncrements = DEFAULT_INCREMENTS,
+  signal?: AbortSignal,
 ): Promise<string | undefined> {
   if (source.format !== 'stream' || base === undefined) return undefined;
-  const increments = (await readChainBase(repository, base.snapshotId)).streams.length - 1;
-  if (increments < maxIncrements) return undefined;
-  return `the chain of backup ${base.snapshotId.slice(0, 8)} has ${increments} increments, and a new one begins with ${maxIncrements}`;
+  const chain = `the chain of backup ${base.snapshotId.slice(0, 8)}`;
+  try {
+    const { streams, folders } = await readChainBase(repository, base.snapshotId);
+    const increments = streams.length - 1;
+    if (increments >= maxIncrements)
+      return `${chain} has ${increments} increments, and a new one begins with ${maxIncrements}`;
+    // Else each backup to come would read an increment, to be refused when all of it was read.
+    for (const folder of folders) {
+      const ids = dataOf(folder, await repository.loadBlob('tree', folder.subtree ?? '', signal));
+      const missing = await countMissing(repository, ids, signal);
+      if (missing > 0)
+        return `${chain} is damaged: ${missing} blobs of its stream ${folder.name} are missing`;
+    }
+    return undefined;
+  } catch (error) {
+    // What may pass by itself is no damage.
+    if (!(error instanceof DatamoverError) || error.retryable || error.kind === 'cancelled') throw error;
+    return `${chain} is damaged: ${error.message}`;
+  }
+}
+
+/** The data blobs of a stream's files, from the tree of its folder. */
+export function dataOf({ subtree = '' }: TreeNode, tree: Uint8Array): readonly Id[] {
+  return decodeTree(tree, `tree ${subtree.slice(0, 12)}`).flatMap(({ content = [] }) => content);
+}
+
+/** How many of these data blobs no index file names. */
+export async function countMissing(
+  repository: Repository,
+  ids: readonly Id[],
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const isMissing = (id: Id): boolean => repository.index.lookup('data', toBytes(id)) === undefined;
+  const first = ids.find(isMissing);
+  if (first === undefined) return 0;
+  // A backup that ended since our index was read: loading a blob of it reads the index on.
+  await repository.loadBlob('data', first, signal).catch(() => undefined);
+  signal?.throwIfAborted();
+  return ids.filter(isMissing).length;
 }
 
 /** What a backup offers to an increment. */
