@@ -10,7 +10,7 @@ import type { PinnedSnap } from './read-job.ts';
  * Snaps are kept by protecting them: then Ceph refuses to delete them, and ceph-csi asks again later. A flag does not count, so
  * each hold leaves a mark, in the image-meta of the image that is read:
  *
- *     datamover.hold.<owner>.<random>   {"since": epoch ms, "snaps": [those that we protect], "letGo": true while it ends}
+ *     datamover.hold.<owner>.<random>   {"since": epoch ms, anew every hour, "snaps": [those that we protect], "letGo": true while it ends}
  *
  * A snap that somebody else protected has no mark and stays as it is. A user without the right to write holds nothing; the
  * ids that are compared after the read (verify.ts) decide in any case. The owner is the process that talks to Ceph: when the
@@ -20,6 +20,12 @@ interface Mark {
   readonly since: number;
   readonly snaps: readonly HeldSnap[];
   readonly letGo?: true;
+}
+
+interface Hold {
+  mark: Mark;
+  /** The mark is written. */
+  begun: boolean;
 }
 
 interface HeldSnap {
@@ -33,6 +39,8 @@ export interface UnsureHold {
   readonly since: number;
 }
 
+/** Elsewhere the age of a mark decides, after a day. */
+const RENEW_MS = 60 * 60 * 1000;
 const KEY = /^datamover\.hold\.([^.]+)\.[0-9a-f]+$/;
 /** Of Linux: what a user who may only read gets, and a read-only (mirrored) image gives. */
 const [EPERM, ENOENT, EBUSY, EINVAL, EROFS] = [1, 2, 16, 22, 30];
@@ -41,13 +49,19 @@ const [EPERM, ENOENT, EBUSY, EINVAL, EROFS] = [1, 2, 16, 22, 30];
 export async function holdSnaps(
   cluster: Cluster,
   pinned: readonly [PinnedSnap, ...PinnedSnap[]],
+  renewMs = RENEW_MS,
 ): Promise<() => Promise<void>> {
   const name = withoutSnap(pinned[0].name);
   const key = `datamover.hold.${ownerName()}.${randomBytes(4).toString('hex')}`;
   const snaps = pinned.map(({ name, snapId }) => ({ name, snapId }));
-  const hold: { mark: Mark; begun: boolean } = { mark: { since: Date.now(), snaps }, begun: false };
+  const hold: Hold = { mark: { since: Date.now(), snaps }, begun: false };
   let released: Promise<void> | undefined;
-  const release = (): Promise<void> => (released ??= letGo(cluster, name, key, hold.mark, 'ours'));
+  let stopRenewing = (): Promise<void> => Promise.resolve();
+  const release = (): Promise<void> =>
+    (released ??= (async () => {
+      await stopRenewing();
+      await letGo(cluster, name, key, hold.mark, 'ours');
+    })());
   try {
     // Closed at once: who has an image open to write has its lock, and is in the way of whoever maps or removes it.
     await cluster.withImage(name, 'write', async (image) => {
@@ -71,7 +85,34 @@ export async function holdSnaps(
     else if (isErrnoOf(error, EPERM, EROFS)) return () => Promise.resolve();
     throw error;
   }
+  stopRenewing = renewMark(cluster, name, key, hold, renewMs);
   return release;
+}
+
+/** Says again and again that we live, while the mark is there: where somebody took us for gone it stays away. Gives what ends it. */
+function renewMark(
+  cluster: Cluster,
+  name: ImageName,
+  key: string,
+  hold: Hold,
+  ms: number,
+): () => Promise<void> {
+  let renewing = Promise.resolve();
+  const renew = async (): Promise<void> => {
+    await cluster.withImage(name, 'write', async (image) => {
+      if (!(await readMarks(image)).has(key)) return;
+      hold.mark = { ...hold.mark, since: Date.now() };
+      await writeMark(image, key, hold.mark);
+    });
+  };
+  const timer = setInterval(() => {
+    // One that fails leaves the mark as old as it is; there are many before it is too old.
+    renewing = renewing.then(renew).catch(() => undefined);
+  }, ms).unref();
+  return async () => {
+    clearInterval(timer);
+    await renewing;
+  };
 }
 
 /** Lets go what processes of ours held on this image that are no more. Gives the snaps. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -18,6 +19,7 @@ import { rbdSite } from './testing/sites.ts';
 const MIB = 1 << 20;
 const PATIENCE = 300_000;
 const DYING = fileURLToPath(new URL('testing/dying-holder.js', import.meta.url));
+const RENEWING = fileURLToPath(new URL('testing/renewing-holder.js', import.meta.url));
 const HOLDER = fileURLToPath(new URL('../testing/holder.js', import.meta.url));
 
 describePeer('ceph', 'the process that talks to Ceph', () => {
@@ -147,6 +149,33 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
       expect(deaths).toBeGreaterThan(5);
       await driver.close();
       await rbd('snap', 'unprotect', one);
+    },
+    PATIENCE,
+  );
+
+  test(
+    'says again and again that it lives, and lets go in the end',
+    async () => {
+      const { one } = await made();
+      const before = await list();
+      const driver = cluster.driver();
+      const { pool, namespace, image, snap, imageId, snapId } = (await driver.identify(one)).record;
+      await driver.close();
+      const pinned = [{ name: { pool, namespace, image, snap }, imageId, snapId }];
+      const input = new PassThrough();
+      const holder = await start({
+        ...{ file: process.execPath, input, env: { UV_THREADPOOL_SIZE: '1' } },
+        args: [RENEWING, JSON.stringify(site.options.ceph), JSON.stringify(pinned)],
+      });
+      await once(holder.stdout, 'data');
+      const since = async (): Promise<number> =>
+        Number(/\\"since\\":(\d+)/.exec((await list()).join('\n'))?.[1] ?? 0);
+      const first = await since();
+      expect(first).toBeGreaterThan(0);
+      while ((await since()) === first) await delay(100);
+      input.end();
+      await holder.finished;
+      expect(await list()).toEqual(before);
     },
     PATIENCE,
   );
