@@ -26,6 +26,7 @@ export const FIRST: readonly string[] = [
   'datamover/volumes/rbd/csi.ceph',
   'e2e/proof/interop',
   'e2e/kubernetes/faults',
+  'datamover/agent/agent-crash',
   'e2e/proof/gateway',
   'datamover/volumes/rbd/driver.ceph',
   'e2e/cluster/demo',
