@@ -100,12 +100,12 @@ test('a long chain is merged in rounds, and those of large blocks in more', () =
     expect(rounds.flat()).toEqual(streams);
     return rounds.map((round) => round.length);
   };
-  expect([sizes(2), sizes(32), sizes(33), sizes(63), sizes(64)]).toEqual([
+  expect([sizes(2), sizes(24), sizes(25), sizes(47), sizes(48)]).toEqual([
     [2],
-    [32],
-    [32, 1],
-    [32, 31],
-    [32, 31, 1],
+    [24],
+    [24, 1],
+    [24, 23],
+    [24, 23, 1],
   ]);
   expect(sizes(31, ['compressed', 'large-blocks'])).toEqual([16, 15]);
   expect(sizes(5, [], 2)).toEqual([2, 1, 1, 1]);

@@ -5,7 +5,7 @@ import type { NumberedStream } from './stream-choice.ts';
  * Each stream that is read takes memory of its own beside what all share: a record that waits for its turn, and twice as much as
  * its sender's usual 128 KiB to put it together (docs/adr/0016).
  */
-const STREAMS_AT_ONCE = 32;
+const STREAMS_AT_ONCE = 24;
 /** Records of -L have a MiB or more. */
 const LARGE_STREAMS_AT_ONCE = 16;
 

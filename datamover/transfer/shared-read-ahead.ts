@@ -16,10 +16,10 @@ interface ReadAheadLimits {
 }
 
 /**
- * A distant store answers after 20 to 100 ms, in which a merge goes through some blobs. Half a blob of each of 30 streams goes in;
+ * A distant store answers after 20 to 100 ms, in which a merge goes through some blobs. Half a blob of each of 20 streams goes in;
  * with more or longer ones some are loaded twice.
  */
-const DEFAULT_LIMITS: ReadAheadLimits = { bytes: 24 << 20, blobs: 8, onTheWay: 8 << 20 };
+const DEFAULT_LIMITS: ReadAheadLimits = { bytes: 16 << 20, blobs: 8, onTheWay: 8 << 20 };
 
 interface Located {
   readonly plain: number;
