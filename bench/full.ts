@@ -1,6 +1,7 @@
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Bench } from './bench.ts';
 import { median, type Job, type Sample } from './measure.ts';
+import { watchMemory } from './own-memory.ts';
 import type { BenchVolume } from './storage.ts';
 import { writeZvolStream } from './zvol-stream.ts';
 
@@ -48,23 +49,23 @@ async function measureFull(
   const backup = ours.backup(place, { path: '', mode: 'image' });
   const samples: Sample[] = [];
   const alone: Sample[] = [];
+  const own: number[] = [];
   for (let round = 0; round < rounds; round++) {
     if (tool !== undefined) alone.push(await bench.measure(tool));
     await bench.measure(ours.init(place));
     const args = ['backup', '-q', ...source, '--volume', 'bench/full'];
-    samples.push(
-      await bench.measure({
-        file: backup.file,
-        args,
-        env: backup.env,
-        ...(stdin !== undefined && { stdin }),
-      }),
-    );
+    const job = { file: backup.file, args, env: backup.env, ...(stdin !== undefined && { stdin }) };
+    const { result, peaks } = await watchMemory(() => bench.measure(job));
+    samples.push(result);
+    // Of the process with the most; the storage's tool is another program.
+    own.push(peaks.get(basename(process.execPath)) ?? Number.NaN);
     await bench.remove(place.location);
   }
   const speed = (of: readonly Sample[]): number => size / 2 ** 20 / median(of.map(({ wall }) => wall));
-  const rss = median(samples.map((sample) => sample.rss));
-  const beside = alone.length === 0 ? '' : `, the tool alone ${speed(alone).toFixed(0)} MiB/s`;
+  const rss = median(own);
+  const toolRss = median(alone.map((sample) => sample.rss)).toFixed(0);
+  const beside =
+    alone.length === 0 ? '' : `, the tool alone ${speed(alone).toFixed(0)} MiB/s and ${toolRss} MiB`;
   bench.add({
     ...{ kind: 'fact', name },
     ours: `${speed(samples).toFixed(0)} MiB/s${beside}, ${rss.toFixed(0)} MiB at its peak`,

@@ -49,7 +49,7 @@ export type Message = Readonly<Record<string, unknown>>;
 /** How the command is started: the Node that runs this, and the compiled command beside it. */
 const COMMAND = new URL('../cli/main.js', import.meta.url).pathname;
 /** glibc's thresholds and a small young generation, as bin/datamover sets them. */
-const NODE_ARGS = ['--max-semi-space-size=1', '--no-short-builtin-calls'];
+const NODE_ARGS = ['--max-semi-space-size=1'];
 const MALLOC = { MALLOC_TRIM_THRESHOLD_: '134217728', MALLOC_MMAP_THRESHOLD_: '33554432' };
 
 /**

@@ -1,5 +1,5 @@
 import { open, stat, type FileHandle } from 'node:fs/promises';
-import koffi from 'koffi';
+import { native } from './native.ts';
 
 /** flock(2): alone, or at once not at all. */
 const EXCLUSIVE_OR_REFUSED = 2 | 4;
@@ -15,7 +15,7 @@ let flock: Lock | undefined;
 export async function lockFile(path: string): Promise<FileHandle | undefined> {
   const handle = await open(path, 'r').catch(() => undefined);
   if (handle === undefined) return undefined;
-  flock ??= koffi.load(null).func('int flock(int fd, int operation)') as unknown as Lock;
+  flock ??= native().load(null).func('int flock(int fd, int operation)') as unknown as Lock;
   if (flock(handle.fd, EXCLUSIVE_OR_REFUSED) === 0) {
     const [held, there] = await Promise.all([handle.stat(), stat(path).catch(() => undefined)]);
     if (held.ino === there?.ino) return handle;

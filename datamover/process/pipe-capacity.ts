@@ -1,5 +1,5 @@
 import { fstatSync } from 'node:fs';
-import koffi from 'koffi';
+import { native } from './native.ts';
 
 /** fcntl(2): set the capacity of a pipe. 1 MiB is what an unprivileged process may ask for (/proc/sys/fs/pipe-max-size). */
 const F_SETPIPE_SZ = 1031;
@@ -13,6 +13,6 @@ type Fcntl = (fd: number, command: number, type: 'int', value: number) => number
  */
 export function widenPipe(fd: number): void {
   if (process.platform !== 'linux' || !fstatSync(fd).isFIFO()) return;
-  const fcntl = koffi.load(null).func('int fcntl(int fd, int command, ...)') as unknown as Fcntl;
+  const fcntl = native().load(null).func('int fcntl(int fd, int command, ...)') as unknown as Fcntl;
   fcntl(fd, F_SETPIPE_SZ, 'int', CAPACITY);
 }

@@ -1,7 +1,7 @@
 import { getSystemErrorMessage } from 'node:util';
-import koffi from 'koffi';
 import { DatamoverError } from '../errors.ts';
 import { widenPipe } from './pipe-capacity.ts';
+import { native } from './native.ts';
 
 /** Of pipe2(2): programs that are started do not get the ends, unless they are handed to them. */
 const O_CLOEXEC = 0o2000000;
@@ -22,10 +22,10 @@ interface Pipe {
 
 /** A pipe between a program that is started with its one end, and a thread of ours that reads the other; nothing is copied by us. */
 export function makePipe(): Pipe {
-  pipe2 ??= koffi.load(null).func('int pipe2(_Out_ uint8_t *descriptors, int flags)') as unknown as Pipe2;
+  pipe2 ??= native().load(null).func('int pipe2(_Out_ uint8_t *descriptors, int flags)') as unknown as Pipe2;
   const descriptors = Buffer.alloc(8);
   if (pipe2(descriptors, O_CLOEXEC) !== 0) {
-    const cause = getSystemErrorMessage(-koffi.errno());
+    const cause = getSystemErrorMessage(-native().errno());
     throw new DatamoverError({
       operation: 'make a pipe',
       cause,
@@ -39,7 +39,7 @@ export function makePipe(): Pipe {
 
 /** Whether somebody could still read what is written to this end of a pipe. */
 export function hasReader(fd: number): boolean {
-  const poll = koffi
+  const poll = native()
     .load(null)
     .func('int poll(_Inout_ uint8_t *descriptors, unsigned long count, int timeout)') as unknown as Poll;
   const descriptor = Buffer.alloc(8);

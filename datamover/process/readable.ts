@@ -1,4 +1,4 @@
-import koffi from 'koffi';
+import { native } from './native.ts';
 
 /** poll(2): there is something to read, or an end or an error that a read will tell of. */
 const POLLIN = 1;
@@ -12,7 +12,7 @@ let poll: Poll | undefined;
  * blocks cannot be called off, and a thread in it keeps the whole process from ending.
  */
 export function waitReadable(fd: number, timeoutMs: number): boolean {
-  poll ??= koffi
+  poll ??= native()
     .load(null)
     .func('int poll(void *descriptors, unsigned long count, int timeout)') as unknown as Poll;
   const descriptor = Buffer.alloc(8);

@@ -1,5 +1,5 @@
 import { constants } from 'node:zlib';
-import koffi from 'koffi';
+import { native } from '../process/native.ts';
 
 /**
  * zstd's public functions (zstd.h, stable since 1.4) in the node executable, called where they stand: into memory that is there
@@ -74,7 +74,7 @@ export function nativeZstd(): NativeZstd | undefined {
 }
 
 function open(): NativeZstd {
-  const library = koffi.load(null);
+  const library = native().load(null);
   const newCompressor = library.func('void *ZSTD_createCCtx()');
   const newDecompressor = library.func('void *ZSTD_createDCtx()');
   const functions: Functions = {
@@ -114,8 +114,8 @@ function open(): NativeZstd {
       const { decompressor } = functions;
       demand(functions.resetDecompressor(decompressor, RESET_SESSION));
       // ZSTD_inBuffer and ZSTD_outBuffer: address, size, position.
-      const input = BigUint64Array.of(koffi.address(frame), BigInt(frame.length), 0n);
-      const output = BigUint64Array.of(koffi.address(piece), BigInt(piece.length), 0n);
+      const input = BigUint64Array.of(native().address(frame), BigInt(frame.length), 0n);
+      const output = BigUint64Array.of(native().address(piece), BigInt(piece.length), 0n);
       for (let at = 0; ;) {
         const before = input[2];
         output[2] = 0n;

@@ -1,4 +1,4 @@
-import koffi from 'koffi';
+import { native } from '../../process/native.ts';
 
 /**
  * Functions of OpenSSL 3 that the node executable carries, called where they stand (man pages EVP_EncryptInit, EVP_MAC,
@@ -35,7 +35,7 @@ let loaded: OpenSsl | undefined;
 
 function openSsl(): OpenSsl {
   if (loaded !== undefined) return loaded;
-  const library = koffi.load(null);
+  const library = native().load(null);
   const fetchMac = library.func(
     'void *EVP_MAC_fetch(void *library, const char *name, const char *properties)',
   );

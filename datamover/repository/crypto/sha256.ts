@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
-import koffi from 'koffi';
+import { native } from '../../process/native.ts';
 
 /**
  * SHA-256 of several messages at once. The CPU's SHA instructions wait for each other: two messages in step take little longer
@@ -30,7 +30,7 @@ let loaded: Functions | undefined;
 
 function functions(): Functions {
   if (loaded !== undefined) return loaded;
-  const library = koffi.load(null);
+  const library = native().load(null);
   const plain = {
     init: library.func('int SHA256_Init(void *state)'),
     update: library.func('int SHA256_Update(void *state, void *data, size_t length)'),
@@ -110,7 +110,7 @@ function inStep(lanes: NonNullable<Functions['lanes']>, one: HashJob, other: Has
   inputs.fill(0n);
   [one, other].forEach(({ hash: { state }, bytes }, lane) => {
     for (let word = 0; word < 8; word++) states[word * LANES + lane] = state[word] ?? 0;
-    inputs[2 * lane] = koffi.address(bytes);
+    inputs[2 * lane] = native().address(bytes);
     inputs[2 * lane + 1] = BigInt(length / BLOCK);
   });
   lanes(states, inputs, 1);

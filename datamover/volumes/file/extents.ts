@@ -1,5 +1,5 @@
-import koffi from 'koffi';
 import { DatamoverError } from '../../errors.ts';
+import { native } from '../../process/native.ts';
 
 /** A range of bytes. */
 export interface Extent {
@@ -16,7 +16,7 @@ let seek: Seek | undefined;
 
 /** Node has no lseek: koffi calls the C library's. */
 function lseek(): Seek {
-  seek ??= koffi.load(null).func('int64_t lseek(int fd, int64_t offset, int whence)') as unknown as Seek;
+  seek ??= native().load(null).func('int64_t lseek(int fd, int64_t offset, int whence)') as unknown as Seek;
   return seek;
 }
 
@@ -46,10 +46,10 @@ export function dataExtents(fd: number, size: number, grain = 1): Extent[] {
 function call(fd: number, offset: number, whence: number): number | undefined {
   const at = Number(lseek()(fd, offset, whence));
   if (at >= 0) return at;
-  const errno = koffi.errno();
-  if (errno === koffi.os.errno['ENXIO']) return undefined;
+  const errno = native().errno();
+  if (errno === native().os.errno['ENXIO']) return undefined;
   // A filesystem without SEEK_DATA: the whole file counts as data.
-  if (errno === koffi.os.errno['EINVAL']) return whence === SEEK_DATA ? offset : undefined;
+  if (errno === native().os.errno['EINVAL']) return whence === SEEK_DATA ? offset : undefined;
   throw new DatamoverError({
     operation: 'find the data of file',
     subject: `descriptor ${fd}`,

@@ -1,4 +1,4 @@
-import koffi from 'koffi';
+import { native } from '../../process/native.ts';
 
 /** posix_fadvise(2) on Linux: these pages are not needed any more. */
 const DONTNEED = 4;
@@ -11,7 +11,7 @@ type Advise = (fd: number, offset: number, length: number, advice: number) => nu
  */
 export function forgetPages(fd: number): void {
   if (process.platform !== 'linux') return;
-  const advise = koffi
+  const advise = native()
     .load(null)
     .func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)') as unknown as Advise;
   advise(fd, 0, 0, DONTNEED);

@@ -25,15 +25,15 @@ export class JobReader {
   readonly #connection: RbdConnection;
   readonly #cluster: Cluster;
   readonly #job: ReadJob;
-  /** Asked for at once: all that it says is looked at again after the read. */
-  readonly #extents: Promise<Extent[]>;
+  /** What changed. Asked for at once: all that it says is looked at again after the read. */
+  readonly extents: Promise<Extent[]>;
 
   constructor(connection: RbdConnection, cluster: Cluster, job: ReadJob) {
     this.#connection = connection;
     this.#cluster = cluster;
     this.#job = job;
-    this.#extents = job.reading.kind === 'changes' ? this.#changes(job.reading) : Promise.resolve([]);
-    this.#extents.catch(() => undefined);
+    this.extents = job.reading.kind === 'changes' ? this.#changes(job.reading) : Promise.resolve([]);
+    this.extents.catch(() => undefined);
   }
 
   /** `onProgram` is told of a program that is started for it. `image` is the source. */
@@ -69,7 +69,7 @@ export class JobReader {
     const diff = new DiffEncoder((part) => pipe.add(part));
     const base = reading.kind === 'changes' ? reading.base : source;
     diff.begin({ version: 1, fromSnap: base.name.snap, toSnap: source.name.snap, bytes });
-    await sayExtents(image, mergeExtents(await this.#extents, bytes), diff, pipe);
+    await sayExtents(image, mergeExtents(await this.extents, bytes), diff, pipe);
     await verifyJob(this.#cluster, this.#job);
     diff.end();
     await pipe.flush();

@@ -134,7 +134,10 @@ export class SessionWork {
   }
 
   async #range({ offset, length }: About<'range'>): Promise<Uint8Array> {
-    const image = await this.#held().image;
+    const { image: opening, reader } = this.#held();
+    const image = await opening;
+    // One thread asks Ceph: a sample would only keep back what the backup waits for.
+    await Promise.allSettled([reader.extents]);
     const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(length, image.bytes - offset)));
     await image.read(offset, bytes);
     return bytes;

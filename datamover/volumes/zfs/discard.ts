@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
-import koffi from 'koffi';
 import { imageSize } from '../file/size.ts';
+import { native } from '../../process/native.ts';
 
 /** BLKDISCARD: a range of a block device is not needed any more (linux/fs.h). */
 const BLKDISCARD = 0x1277;
@@ -17,7 +17,7 @@ export async function discardDevice(path: string): Promise<boolean> {
   const device = await open(path, constants.O_RDWR);
   try {
     const bytes = imageSize(await device.stat()) ?? 0;
-    const ioctl = koffi
+    const ioctl = native()
       .load(null)
       .func('int ioctl(int fd, unsigned long request, uint64_t *range)') as unknown as Ioctl;
     return ioctl(device.fd, BLKDISCARD, BigUint64Array.of(0n, BigInt(bytes))) === 0;
