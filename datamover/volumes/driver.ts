@@ -115,6 +115,11 @@ export interface HeldRead {
   /** Where the bytes come from; valid until `release`. */
   readonly feed: VolumeFeed;
   /**
+   * Of a storage that begins to read before it holds: resolves when nothing of what is read can go any more. Where it cannot hold,
+   * the feed fails as well, and what went before that fails it at its end.
+   */
+  readonly held?: Promise<void>;
+  /**
    * Reads ranges of the held snapshot, in their order and each in one piece that is good until the next is asked for, to check
    * "unchanged" parts against the base. Undefined where the storage has no cheap way to read at random.
    */

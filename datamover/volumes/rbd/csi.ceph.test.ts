@@ -318,6 +318,7 @@ describePeers(['ceph', 'librbd'], 'snapshots of ceph-csi', (_, librbd) => {
       const two = await volume.snapshot();
       const planned = await plan(byId(), volume.location(two), [first]);
       const held = await byId().hold(planned as Parameters<RbdDriver['hold']>[0]);
+      await held.held;
       for (const snapshot of [one, two])
         await expect(volume.deleteSnapshot(snapshot)).rejects.toThrow(/exit status 16/);
       await volume.rbd('flatten', '--no-progress', `${cluster.ceph.pool}/${one}`);

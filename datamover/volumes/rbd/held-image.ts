@@ -20,15 +20,25 @@ const FINISH_MS = 5000;
 export class HeldImage implements HeldRead {
   readonly feed: HeldRead['feed'];
   readonly readRanges: NonNullable<HeldRead['readRanges']>;
+  readonly held: Promise<void>;
   readonly #connection: RbdConnection;
   readonly #session: Session;
   readonly #job: ReadJob;
   #released: Promise<void> | undefined;
 
-  private constructor(connection: RbdConnection, session: Session, job: ReadJob, pipe: FeedPipe) {
+  private constructor(
+    connection: RbdConnection,
+    session: Session,
+    job: ReadJob,
+    holding: Promise<unknown>,
+    pipe: FeedPipe,
+  ) {
     this.#connection = connection;
     this.#session = session;
     this.#job = job;
+    this.held = holding.then(() => undefined);
+    // Whoever reads the pipe hears of it.
+    this.held.catch(() => undefined);
     const { kind } = job.reading;
     this.feed = { kind: 'rbd-diff', pipe, increment: kind === 'changes' || kind === 'unchanged' };
     this.readRanges = (ranges, signal) => this.#ranges(ranges, signal);
@@ -46,17 +56,18 @@ export class HeldImage implements HeldRead {
     const named = reading.kind === 'changes' ? [reading.base, ...reading.held, ...reading.clones] : [];
     try {
       for (const { name } of [source, ...named]) checkImageName(name);
-      await session.ask('hold', job, { operation: 'hold snap of rbd image', subject, signal });
-      const fd = await session.pipe();
+      const holding = session.ask('hold', job, { operation: 'hold snap of rbd image', subject, signal });
       // Before anybody reads it: the pipe has room, and whoever reads has other things to prepare.
-      const read = session.ask('read', null, { operation: 'read rbd image', subject, signal });
+      const saying = session.ask('read', null, { operation: 'read rbd image', subject, signal });
+      const read = Promise.all([holding, saying]).then(([, how]) => how);
       const failed = new AbortController();
       read.catch(() => failed.abort());
+      const fd = await session.pipe();
       const finish = async (): Promise<'ended' | 'cut off'> => {
         await session.closePipe();
         return within(FINISH_MS, read, 'cut off' as const);
       };
-      return new HeldImage(connection, session, job, { fd, finish, failed: failed.signal });
+      return new HeldImage(connection, session, job, holding, { fd, finish, failed: failed.signal });
     } catch (error) {
       await session.close();
       throw error;

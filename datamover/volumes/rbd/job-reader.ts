@@ -14,6 +14,11 @@ import { gone, verifyJob } from './verify.ts';
 const OPERATION = 'read rbd image';
 const PIECE_BYTES = 4 << 20;
 const AT_ONCE = 4;
+/**
+ * A pipe has room for it: it is said before it is held, so that whoever waits for it begins. One thread asks Ceph and writes to the
+ * pipe, and to hold takes it as long as to read so much.
+ */
+const SMALL_CHANGE_BYTES = 1 << 19;
 /** librbd refuses to discard 2 GiB at once. */
 const MAX_ZEROS = 1 << 30;
 
@@ -25,6 +30,7 @@ export class JobReader {
   readonly #connection: RbdConnection;
   readonly #cluster: Cluster;
   readonly #job: ReadJob;
+  readonly #begun = Promise.withResolvers<undefined>();
   /** What changed. Asked for at once: all that it says is looked at again after the read. */
   readonly extents: Promise<Extent[]>;
 
@@ -36,10 +42,31 @@ export class JobReader {
     this.extents.catch(() => undefined);
   }
 
-  /** `onProgram` is told of a program that is started for it. `image` is the source. */
+  /**
+   * `onProgram` is told of a program that is started for it. `image` is the source; `held` resolves when nothing can be deleted any
+   * more: what was there afterwards was there all the time, for no id is given twice.
+   */
   async write(
     pipe: PipeWriter,
-    image: OpenImage,
+    from: { readonly image: Promise<OpenImage>; readonly held: Promise<unknown> },
+    signal: AbortSignal,
+    onProgram: (program: Running) => void,
+  ): Promise<void> {
+    try {
+      await this.#write(pipe, { image: await from.image, held: from.held }, signal, onProgram);
+    } finally {
+      this.#begun.resolve(undefined);
+    }
+  }
+
+  /** Resolves when it is time to hold what is read, at the latest when `write` has ended. */
+  get begun(): Promise<undefined> {
+    return this.#begun.promise;
+  }
+
+  async #write(
+    pipe: PipeWriter,
+    { image, held }: { readonly image: OpenImage; readonly held: Promise<unknown> },
     signal: AbortSignal,
     onProgram: (program: Running) => void,
   ): Promise<void> {
@@ -50,6 +77,7 @@ export class JobReader {
       const running = await this.#rbd(args, signal, pipe.fd);
       onProgram(running);
       await running.finished;
+      await held;
       return verifyJob(this.#cluster, this.#job);
     }
     if (reading.kind === 'everything') {
@@ -63,13 +91,25 @@ export class JobReader {
         throw error;
       }
       await running.finished;
+      await held;
       await verifyJob(this.#cluster, this.#job);
       return diff.end();
     }
     const diff = new DiffEncoder((part) => pipe.add(part));
     const base = reading.kind === 'changes' ? reading.base : source;
     diff.begin({ version: 1, fromSnap: base.name.snap, toSnap: source.name.snap, bytes });
-    await sayExtents(image, mergeExtents(await this.extents, bytes), diff, pipe);
+    const extents = mergeExtents(await this.extents, bytes);
+    const small = lengthOf(extents) <= SMALL_CHANGE_BYTES;
+    if (!small) {
+      this.#begun.resolve(undefined);
+      await held;
+    }
+    await sayExtents(image, extents, diff, pipe);
+    if (small) {
+      await pipe.flush();
+      this.#begun.resolve(undefined);
+      await held;
+    }
     await verifyJob(this.#cluster, this.#job);
     diff.end();
     await pipe.flush();
@@ -165,6 +205,10 @@ async function readPiece(image: OpenImage, offset: number, length: number): Prom
   const bytes = Buffer.allocUnsafe(length);
   await image.read(offset, bytes);
   return bytes;
+}
+
+function lengthOf(extents: readonly Extent[]): number {
+  return extents.reduce((sum, { length }) => sum + length, 0);
 }
 
 function sayContent(diff: DiffEncoder, offset: number, bytes: Uint8Array): void {

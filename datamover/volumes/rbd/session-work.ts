@@ -9,6 +9,9 @@ import { PipeWriter } from './pipe-writer.ts';
 import type { ReadJob } from './read-job.ts';
 import { PIPE, type About, type Question } from './session-protocol.ts';
 
+/** What changed in such an image is said within a tenth of a second, also where each object is asked. */
+const SMALL_BYTES = 2 ** 36;
+
 interface Reading {
   readonly reader: JobReader;
   /** Its snap. */
@@ -106,16 +109,18 @@ export class SessionWork {
     const image = cluster.openMoment(source.name, source);
     image.catch(() => undefined);
     const held = reading.kind === 'changes' ? reading.held : [];
-    const release = holdSnaps(cluster, [source, ...held]);
-    this.#reading = { reader: new JobReader(this.#connection, cluster, job), image, release };
+    const hold = () => holdSnaps(cluster, [source, ...held]);
+    const reader = new JobReader(this.#connection, cluster, job);
+    const release = reading.kind === 'changes' && job.bytes <= SMALL_BYTES ? reader.begun.then(hold) : hold();
+    this.#reading = { reader, image, release };
     await release;
   }
 
   async #read(): Promise<'ended' | 'cut off'> {
     try {
       const { reader, image, release } = this.#held();
-      await release;
-      await reader.write(this.#pipe, await image, this.#stop.signal, (program) => this.#noteProgram(program));
+      const from = { image, held: release };
+      await reader.write(this.#pipe, from, this.#stop.signal, (program) => this.#noteProgram(program));
       return 'ended';
     } catch (error) {
       // Then the failure is our reader's, and it knows why.

@@ -77,6 +77,7 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
       const { base, plan } = await planned(driver, one, two);
       const before = await list();
       const held = await driver.hold(plan);
+      await held.held;
       expect(await list()).not.toEqual(before);
       for (const pid of await sessions()) process.kill(pid, 'SIGKILL');
       await expect(readFeed(plan, held.feed, 'b'.repeat(64), base)).rejects.toThrow(GONE);
@@ -101,6 +102,7 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
       const driver = cluster.driver();
       const plan = await driver.planRead(await driver.identify(two), { bases: [] });
       const held = await driver.hold(plan);
+      await held.held;
       if (held.feed.kind !== 'rbd-diff') throw new Error(held.feed.kind);
       const { pipe } = held.feed;
       // rbd has begun: nobody reads its pipe, so that it cannot end.

@@ -8,6 +8,7 @@ import { openDriver, type StorageOptions } from '../open-driver.ts';
 const [url = '', options = '{}'] = process.argv.slice(2);
 const { driver, location } = openDriver(url, JSON.parse(options) as StorageOptions);
 const plan = await driver.planRead(await driver.identify(location), { bases: [] });
-await driver.hold(plan);
+const { held } = await driver.hold(plan);
+await held;
 console.log('held');
 setInterval(() => undefined, 60_000);
