@@ -1,7 +1,7 @@
 // Makes dist/bundle/ of datamover/: the command with each verb in a script of its own, and every script that a thread or another
 // process starts with, each with all its modules in one file. A command that loads two hundred modules one by one takes
 // 30 ms longer to start, each of its threads 10 ms, and 10 MiB more (docs/performance.md). Packages stay outside.
-import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -34,18 +34,20 @@ async function bundle(entry, options) {
   const { outputFiles } = await build({
     ...{ entryPoints: [join(root, entry)], outbase: root, outdir: out, write: false, bundle: true },
     ...{ platform: 'node', format: 'esm', target: 'node24', packages: 'external' },
-    ...{ minifyWhitespace: true, minifySyntax: true, logLevel: 'warning' },
+    ...{ minifySyntax: true, logLevel: 'warning' },
     ...{ plugins: [addresses], ...options },
   });
   return outputFiles.map(({ path, text }) => ({ path, text: withAddresses(path, text) }));
 }
 
 function withAddresses(path, text) {
-  return text.replaceAll(
+  const named = text.replaceAll(
     /\$MODULE_URL\$\("([^"]+)"\)/g,
     (_, module) =>
       `new URL(${JSON.stringify(relative(dirname(path), join(out, module)))},import.meta.url).href`,
   );
+  if (named.includes(HERE)) throw new Error(`${path} has an address that nobody knows`);
+  return named;
 }
 
 const files = await Promise.all([
@@ -57,9 +59,12 @@ for (const wasm of globSync('**/core.wasm', { cwd: compiled })) {
   made.push({ path: join(out, wasm), text: readFileSync(join(compiled, wasm)) });
 }
 for (const { path, text } of made) {
+  if (existsSync(path) && readFileSync(path).equals(Buffer.from(text))) continue;
   mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, text);
+  // Whoever starts at this moment finds the old one or the new one.
+  writeFileSync(`${path}.new`, text);
+  renameSync(`${path}.new`, path);
 }
-// Last, and nothing that is still used: a command may be running.
+// Last. A command that runs since before may miss a script that it has not loaded yet.
 const wanted = new Set(made.map(({ path }) => relative(out, path)));
 for (const path of globSync('**/*.*', { cwd: out })) if (!wanted.has(path)) rmSync(join(out, path));

@@ -8,6 +8,7 @@ import type { Client } from '../kubernetes/client.ts';
 import { SECRETS, secretValues } from '../kubernetes/core-resources.ts';
 import type { EventRecorder } from '../kubernetes/events.ts';
 import { LeaseClaim, processIdentity } from '../kubernetes/lease.ts';
+import { workingFor } from '../process/owner.ts';
 import { openDriver } from '../volumes/open-driver.ts';
 import { commandFor, type ChildCommand } from './command.ts';
 import { beginHeartbeat, type Heartbeat } from './heartbeat.ts';
@@ -78,6 +79,7 @@ export class Job {
       this.#log.warn('the lease of the transfer is lost or cannot be renewed: it is stopped');
       this.stop('abandon');
     });
+    if (heartbeat.lost.aborted) this.stop('abandon');
     this.ended = this.#run(adopted)
       .catch((error: unknown) =>
         this.#log.error({ err: error }, 'the transfer could not be brought to its end'),
@@ -208,7 +210,10 @@ export class Job {
         ...(ceph !== undefined && { ceph }),
       });
       try {
-        for (const line of await driver.cleanUp(location)) this.#log.info(line);
+        const clean = () => driver.cleanUp(location);
+        // Who worked for the transfer has ended, wherever he was, as long as the lease is ours.
+        const ours = !this.#heartbeat.lost.aborted;
+        for (const line of await (ours ? workingFor(this.id, clean) : clean())) this.#log.info(line);
       } finally {
         await driver.close();
       }
@@ -226,6 +231,10 @@ export class Job {
       return transferred('False', REASONS.canceled, sentence);
     }
     if (this.#reason !== undefined || error instanceof NotOurs) return undefined;
+    if (error instanceof TransferFailure && error.reason === REASONS.canceled) {
+      // Nobody here has stopped it: it stood still until its lease seemed to be over, or somebody ended it by hand.
+      return transferred('False', REASONS.transferFailed, error.message);
+    }
     if (error instanceof TransferFailure) {
       const end = transferred('False', error.reason, error.message);
       return error.foundWrong ? { ...end, verification: foundWrong(end.message, new Date()) } : end;

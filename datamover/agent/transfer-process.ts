@@ -1,8 +1,9 @@
 import { createInterface } from 'node:readline';
 import { PassThrough } from 'node:stream';
+import { fileURLToPath } from 'node:url';
 import { REASONS } from '../../api/names.ts';
 import { DatamoverError, failureKindOf } from '../errors.ts';
-import { tellLease, type LeaseTerm } from '../process/lease-line.ts';
+import { leaseTimes, tellLease, type LeaseTerm } from '../process/lease-line.ts';
 import { watchLingering } from '../process/lingering.ts';
 import { watchMemory } from '../process/memory-cap.ts';
 import { commandFailure, start, type Running } from '../process/spawn.ts';
@@ -47,7 +48,7 @@ export interface TransferProgress {
 export type Message = Readonly<Record<string, unknown>>;
 
 /** How the command is started: the Node that runs this, and the compiled command beside it. */
-const COMMAND = new URL('../cli/main.js', import.meta.url).pathname;
+const COMMAND = fileURLToPath(new URL('../cli/main.js', import.meta.url));
 /** glibc's thresholds and a small young generation, as bin/datamover sets them. */
 const NODE_ARGS = ['--max-semi-space-size=1'];
 const MALLOC = { MALLOC_TRIM_THRESHOLD_: '134217728', MALLOC_MMAP_THRESHOLD_: '33554432' };
@@ -67,7 +68,7 @@ export async function runTransfer(request: TransferRequest): Promise<Message> {
       ...MALLOC,
       ...request.env,
       DATAMOVER_FOLLOW_PARENT: String(process.pid),
-      ...(request.lease && { DATAMOVER_FOLLOW_LEASE: '1' }),
+      ...(request.lease && { DATAMOVER_FOLLOW_LEASE: leaseTimes(request.lease()) }),
     },
     input: line,
     operation: request.operation,

@@ -50,7 +50,7 @@ export class Interrupt {
       clearInterval(watch);
       this.#stop('the end of the process that started it', notice);
       // Nobody is left to end it by force, and another one may begin the same transfer when a lease has run out.
-      setTimeout(() => process.exit(EXIT_CODE), ORPHAN_GRACE_MS).unref();
+      setTimeout(endAtOnce, ORPHAN_GRACE_MS).unref();
     }, PARENT_CHECK_MS).unref();
   }
 
@@ -58,9 +58,9 @@ export class Interrupt {
    * The same when the lease runs out under which the agent carries the transfer: an agent that stands still can neither renew it nor
    * stop anybody, and another one may begin the transfer then.
    */
-  followLease(told: Readable, notice: (text: string) => void): void {
+  followLease(told: Readable, first: string, notice: (text: string) => void): void {
     const stop = (): void => this.#stop('the end of the lease under which it is carried', notice);
-    followLease(told, stop, () => process.exit(EXIT_CODE));
+    followLease(told, first, stop, endAtOnce);
   }
 
   #stop(by: string, notice: (text: string) => void): void {
@@ -81,4 +81,9 @@ export class Interrupt {
   explain(error: unknown): unknown {
     return this.signal.aborted ? this.signal.reason : error;
   }
+}
+
+/** An exit would wait for threads that are in a call which does not return, as one to a disk that hangs. */
+function endAtOnce(): void {
+  process.kill(process.pid, 'SIGKILL');
 }

@@ -16,8 +16,9 @@ async function main(argv: readonly string[]): Promise<number> {
   // Set by the agent for its children: after a SIGKILL of the agent nobody else would stop them.
   const parent = Number(process.env['DATAMOVER_FOLLOW_PARENT'] ?? '');
   if (parent > 0) interrupt.followParent(parent, (text) => output.note(text));
-  if (process.env['DATAMOVER_FOLLOW_LEASE'] === '1') {
-    interrupt.followLease(process.stdin, (text) => output.note(text));
+  const lease = process.env['DATAMOVER_FOLLOW_LEASE'];
+  if (lease !== undefined) {
+    interrupt.followLease(process.stdin, lease, (text) => output.note(text));
     // It keeps nobody from ending.
     if (process.stdin instanceof Socket) process.stdin.unref();
   }

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { createHash } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 
@@ -11,6 +12,18 @@ const TRANSFER_DIGITS = 12;
  * else carries the same at the same time: an agent's lease sees to that (K-13).
  */
 export const TRANSFER_VARIABLE = 'DATAMOVER_TRANSFER';
+
+const working = new AsyncLocalStorage<string>();
+
+/** Does work for a transfer, as a process with the variable would: an agent cleans up after several. */
+export function workingFor<T>(transfer: string, work: () => Promise<T>): Promise<T> {
+  return working.run(transfer, work);
+}
+
+/** The transfer that is worked for; empty where there is none. */
+export function currentTransfer(): string {
+  return working.getStore() ?? process.env[TRANSFER_VARIABLE] ?? '';
+}
 
 /**
  * Who can reach what is owned. A pool is imported on one machine at a time, so an owner with another boot is from before this one;
@@ -53,8 +66,8 @@ export function fateOf(owner: string, since: number, reach: Reach, now = Date.no
 
 /** Hashed: nothing of what it is called can be mistaken for a part of the name. */
 function ownTransfer(): string | undefined {
-  const transfer = process.env[TRANSFER_VARIABLE];
-  if (transfer === undefined || transfer === '') return undefined;
+  const transfer = currentTransfer();
+  if (transfer === '') return undefined;
   return createHash('sha256').update(transfer).digest('hex').slice(0, TRANSFER_DIGITS);
 }
 

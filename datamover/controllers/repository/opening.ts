@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { REASONS, type Reason } from '../../../api/names.ts';
 import { failureKindOf, type FailureKind } from '../../errors.ts';
 import { watchMemory } from '../../process/memory-cap.ts';
@@ -10,7 +11,7 @@ import { TransferFailure } from '../failure.ts';
 import type { RepositoryAccess } from './access.ts';
 
 /** The command, compiled beside this. */
-const COMMAND = new URL('../../cli/main.js', import.meta.url).pathname;
+const COMMAND = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
 
 /** A Velero backup of many namespaces opens them all at once, and the chart's limit of memory is for the controller and so many children. */
 const CHILDREN_AT_ONCE = 2;

@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { DatamoverError, describeCause } from '../../errors.ts';
 import { makePipe } from '../../process/pipe.ts';
+import { currentTransfer, TRANSFER_VARIABLE } from '../../process/owner.ts';
 import { start, type Running } from '../../process/spawn.ts';
 import { within } from '../../process/within.ts';
 import { accessOptions, hintFor, type RbdConnection } from './command.ts';
@@ -149,7 +150,7 @@ export class Session {
     try {
       running = await start({
         ...libraryCommand(this.#connection, 'session-main', [JSON.stringify(this.#connection)]),
-        env: { UV_THREADPOOL_SIZE: THREADS },
+        env: { UV_THREADPOOL_SIZE: THREADS, [TRANSFER_VARIABLE]: currentTransfer() },
         input: questions,
         descriptors: [pipe.write],
         operation: 'ask',
