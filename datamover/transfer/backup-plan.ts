@@ -38,8 +38,6 @@ export interface DriverSource {
   readonly kind: 'driver';
   readonly driver: VolumeDriver;
   readonly read: ReadPlan;
-  /** No other base will do than that of the plan. */
-  readonly mustUse?: true;
 }
 
 /** An image file or a block device. */
@@ -155,8 +153,7 @@ async function planSource(
     const read = await driver.planRead(volume, request, signal);
     const ended =
       mustUse === undefined ? await endedChain(repository, read, maxIncrements, signal) : undefined;
-    const only = mustUse !== undefined && ({ mustUse: true } as const);
-    if (ended === undefined) return { kind: 'driver', driver, read, ...only };
+    if (ended === undefined) return { kind: 'driver', driver, read };
     const full = await driver.planRead(volume, { bases: [] }, signal);
     return { kind: 'driver', driver, read: { ...full, changes: { ...full.changes, because: ended } } };
   };

@@ -2,24 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { executeRepairIndex, planRepairIndex } from '../repository/repair-index.ts';
-import { Repository } from '../repository/repository.ts';
-import { dropLocks } from '../repository/testing/small-repository.ts';
 import { MemoryStore } from '../store/memory.ts';
 import type { Store } from '../store/store.ts';
 import { executeBackup, type BackupSummary } from './backup.ts';
 import { planBackup, type BackupRequest } from './backup-plan.ts';
 import { ForgetfulDriver } from './testing/forgetful-driver.ts';
-import {
-  backUp,
-  inFolder,
-  newRepository,
-  PASSWORD,
-  reopen,
-  restoreTo,
-  VOLUME,
-  writeImage,
-} from './testing/volumes.ts';
+import { backUp, inFolder, newRepository, reopen, restoreTo, VOLUME, writeImage } from './testing/volumes.ts';
 import { VolumeReader } from './volume-reader.ts';
 
 const MIB = 1 << 20;
@@ -112,37 +100,6 @@ describe('an increment by a list of changes that is right', () => {
       ]);
       await expectRestored(failed);
     });
-  });
-});
-
-test('a base of which blobs are gone is not built upon: everything is read, and it says why', async () => {
-  await inLab(async ({ store, driver, first, write, backUp, expectRestored }) => {
-    let largest = { name: '', length: 0 };
-    for await (const { name } of store.list(['data'])) {
-      const { length } = await store.load({ type: 'data', name });
-      if (length > largest.length) largest = { name, length };
-    }
-    await store.remove({ type: 'data', name: largest.name });
-    await dropLocks(store);
-    const repairing = await Repository.open(store, PASSWORD);
-    await repairing.lock('exclusive');
-    await executeRepairIndex(repairing, await planRepairIndex(repairing));
-    await repairing.close();
-    await write(0, randomBytes(4096));
-    const { snapshotId = '' } = first;
-    await expect(backUp('s1', { base: snapshotId })).rejects.toThrow(/\d+ of its blobs are missing/);
-    expect(driver.holds).toBe(0);
-    const whole = await backUp('s2');
-    expect(whole.read).toEqual({
-      changes: {
-        mechanism: 'everything',
-        because: expect.stringMatching(
-          /^backup \w{8} is damaged: \d+ of its blobs are missing in the repository$/,
-        ),
-      },
-    });
-    await expectRestored(whole);
-    expect((await backUp('s3')).read).toMatchObject({ base: whole.snapshotId });
   });
 });
 

@@ -4,12 +4,11 @@ import { BlobProof } from '../repository/blob-proof.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { Id, MasterKey } from '../repository/types.ts';
 import type { ChangeKnowledge, HeldRead, ReadPlan, VolumeDriver } from '../volumes/driver.ts';
-import { damageOf } from './base-damage.ts';
-import type { BackupPlan, DriverSource } from './backup-plan.ts';
+import type { BackupPlan } from './backup-plan.ts';
 import type { VolumeRecord } from './layout.ts';
 import type { TransferOptions } from './progress.ts';
 import { EarlySample } from './early-sample.ts';
-import { loadBaseImage, missingBlobs } from './fed-image.ts';
+import { loadBaseImage } from './fed-image.ts';
 import type { SampleReport } from './sample.ts';
 import { saveFeed, type SavedContent } from './volume-content.ts';
 
@@ -30,16 +29,14 @@ export interface ReadReport {
 /** A driver's volume while it is backed up: held from its first byte to the snapshot that names it. */
 export class HeldSource {
   readonly #driver: VolumeDriver;
-  readonly #mustUse: boolean;
   #read: ReadPlan;
   readonly #held: HeldRead[] = [];
   readonly #warnings: string[] = [];
   #found: Pick<ReadReport, 'changedBytes' | 'sample' | 'distrusted'> = {};
   #estimateBytes: number | undefined;
 
-  constructor({ driver, read, mustUse }: DriverSource) {
+  constructor({ driver, read }: { readonly driver: VolumeDriver; readonly read: ReadPlan }) {
     this.#driver = driver;
-    this.#mustUse = mustUse === true;
     this.#read = read;
   }
 
@@ -140,13 +137,7 @@ export class HeldSource {
     const held = await this.#driver.hold(read, signal);
     this.#held.push(held);
     this.#noteEstimate(held);
-    const base = await preparing.catch((error: unknown) => this.#damageOf(read, error));
-    if (typeof base === 'string') {
-      held.done?.();
-      const whole = await this.#driver.planRead(read.source, { bases: [] }, signal);
-      this.#read = { ...whole, changes: { ...whole.changes, because: base } };
-      return this.#readAll(repository, session, plan, options, started);
-    }
+    const base = await preparing;
     const early = base && beginSample(repository.key, plan, read, base, held, signal);
     try {
       const content = await saveFeed(repository, session, plan, { read, base }, held.feed, options, started);
@@ -158,12 +149,6 @@ export class HeldSource {
       await early?.end();
       held.done?.();
     }
-  }
-
-  /** Throws what is no damage; who asked for this base hears of all. */
-  #damageOf({ base }: ReadPlan, error: unknown): string {
-    if (base === undefined || this.#mustUse) throw error;
-    return damageOf(`backup ${base.snapshotId.slice(0, 8)}`, error);
   }
 
   /** Undefined where nothing was taken over. That nothing could be read is a warning: the list of changes may well be right. */
@@ -190,9 +175,7 @@ async function prepareBase(
   signal?: AbortSignal,
 ): ReturnType<typeof loadBaseImage> {
   if (base === undefined || source.format !== 'image') return undefined;
-  const image = await loadBaseImage(repository, base.snapshotId, signal);
-  if (image !== undefined && image.loaded.unknown > 0) throw missingBlobs(image, image.loaded.unknown);
-  return image;
+  return loadBaseImage(repository, base.snapshotId, signal);
 }
 
 /** Undefined where the storage cannot read at random. */

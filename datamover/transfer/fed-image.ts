@@ -137,7 +137,12 @@ export async function saveFedImage<Facts extends ImageFacts>(
   if (note === undefined) throw new Error('the thread ended without a word');
   const { facts, freed } = note;
   if (facts.increment && base !== undefined && unknown > 0) {
-    throw missingBlobs(base, unknown);
+    throw new DatamoverError({
+      operation: 'back up onto',
+      subject: base.name,
+      cause: `${unknown} of its blobs are missing in the repository`,
+      hint: 'send a full stream; check tells what else is damaged',
+    });
   }
   const zero = toBytes(zeroBlobId(CELL_BYTES));
   let freedCells = 0;
@@ -164,15 +169,6 @@ export async function saveFedImage<Facts extends ImageFacts>(
   const freedBytes = freedCells * CELL_BYTES;
   const keptBytes = facts.bytes - touchedBytes - freedBytes;
   return { facts, content, fingerprints, counters, keptBytes, freedBytes, kept };
-}
-
-export function missingBlobs({ name }: BaseImage, count: number): DatamoverError {
-  return new DatamoverError({
-    operation: 'back up onto',
-    subject: name,
-    cause: `${count} of its blobs are missing in the repository`,
-    hint: 'send a full stream; check tells what else is damaged',
-  });
 }
 
 async function loadContent(

@@ -5,7 +5,6 @@ import { decodeTree, type TreeNode } from '../repository/tree.ts';
 import type { Id } from '../repository/types.ts';
 import type { ReadPlan } from '../volumes/driver.ts';
 import type { StreamFacts } from '../volumes/zfs/stream-facts.ts';
-import { damageOf } from './base-damage.ts';
 import type { StreamRecord, VolumeRecord } from './layout.ts';
 import { VolumeReader } from './volume-reader.ts';
 
@@ -58,7 +57,9 @@ export async function endedChain(
     }
     return undefined;
   } catch (error) {
-    return damageOf(chain, error);
+    // What may pass by itself is no damage.
+    if (!(error instanceof DatamoverError) || error.retryable || error.kind === 'cancelled') throw error;
+    return `${chain} is damaged: ${error.message}`;
   }
 }
 
