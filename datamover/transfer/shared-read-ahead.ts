@@ -115,8 +115,7 @@ export class SharedReadAhead {
       reading.waits = true;
       reading.usedAt = ++this.#used;
       if (at === 0) reading.askedAt = ++this.#asked;
-      reading.current ??= await this.#loadNow(id, location, at);
-      const { current } = reading;
+      const current = reading.current ?? (await this.#loadNow(reading, id, location, at));
       if (at === 0) this.#fill(reading, ids, number);
       await current.done;
       reading.waits = false;
@@ -154,11 +153,16 @@ export class SharedReadAhead {
   }
 
   /** Of a blob that is asked for what lies behind its first `from` bytes. */
-  async #loadNow(id: Id, location: Located, from: number): Promise<Loading> {
+  async #loadNow(reading: Reading, id: Id, location: Located, from: number): Promise<Loading> {
     for (;;) {
       this.#signal?.throwIfAborted();
       const pieces = this.#isBusy(location) ? undefined : this.#takeAny(location.plain - from);
-      if (pieces !== undefined) return this.#load(id, location, from, pieces);
+      if (pieces !== undefined) {
+        const current = this.#load(id, location, from, pieces);
+        // At once: who looks for room now finds that some is on its way.
+        reading.current = current;
+        return current;
+      }
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
