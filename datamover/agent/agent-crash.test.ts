@@ -109,20 +109,26 @@ describePeers([...KUBERNETES_PEERS, 'helm', 'minio'], 'the agent when things die
     expect([now.status?.claimedBy, transferredOf(now)]).toEqual([undefined, 'Unknown Processing']);
   });
 
-  test('K-21: a child that is killed is a failure that may pass; given again, it is carried', async () => {
-    const agent = await start('a');
-    way.swallow();
-    const object = await backup('a');
-    process.kill(await agent.childPid(), 'SIGKILL');
-    expect(transferredOf(await site.seen(object, hasEnded))).toBe('False TransferFailed');
-    way.mend();
-    const patch = { status: { claimedBy: null } };
-    await site.controller
-      .of(BACKUPS)
-      .patch(site.shop, object.metadata.name, patch, { subresource: 'status' });
-    const again = await site.seen(object, (now) => transferredOf(now) === 'True Complete');
-    expect(again.status?.phase).toBe('SnapshotBackupDone');
-  });
+  test.each([
+    ['that is killed', 'SIGKILL'],
+    ['that somebody stops by hand', 'SIGTERM'],
+  ] as const)(
+    'K-21: a child %s is a failure that may pass; given again, it is carried',
+    async (_, signal) => {
+      const agent = await start('a');
+      way.swallow();
+      const object = await backup('a');
+      process.kill(await agent.childPid(), signal);
+      expect(transferredOf(await site.seen(object, hasEnded))).toBe('False TransferFailed');
+      way.mend();
+      const patch = { status: { claimedBy: null } };
+      await site.controller
+        .of(BACKUPS)
+        .patch(site.shop, object.metadata.name, patch, { subresource: 'status' });
+      const again = await site.seen(object, (now) => transferredOf(now) === 'True Complete');
+      expect(again.status?.phase).toBe('SnapshotBackupDone');
+    },
+  );
 
   test('K-14: what a killed agent had is adopted by the next one, and its secrets are removed', async () => {
     const first = await start('b');
