@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { execPath } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { KINDS } from '../../api/kinds.ts';
 import { customResourceDefinition } from '../../api/schema/kind.ts';
@@ -54,6 +55,8 @@ export interface Mover {
 
 /** The command as it is built in this checkout. */
 const COMMAND = fileURLToPath(new URL('../../../bin/datamover', import.meta.url));
+/** The same, not bundled: a double takes the place of a module, and in a bundle there are none. */
+const MODULES = fileURLToPath(new URL('../../datamover/cli/main.js', import.meta.url));
 /** What an agent and its children open devices of ZFS with. */
 const DEVICES = new URL('zvol-devices-double.js', import.meta.url).href;
 const NAMESPACE = 'datamover';
@@ -91,8 +94,13 @@ export async function startMover(options: MoverOptions): Promise<Mover> {
   const begin = async (verb: keyof Accounts, args: readonly string[], machine?: OpenZfsEndpoint) => {
     const address = `127.0.0.1:${await freePorts(1)}`;
     const common = ['--namespace', NAMESPACE, '--http-address', address, '--kubeconfig', accounts[verb]];
+    const command = machine === undefined ? { file: COMMAND } : { file: execPath, before: [MODULES] };
     const process = await startRestartable({
-      ...{ file: COMMAND, args: [verb, ...common, ...args], subject: `datamover ${verb}` },
+      ...{
+        file: command.file,
+        args: [...(command.before ?? []), verb, ...common, ...args],
+        subject: `datamover ${verb}`,
+      },
       env: {
         ...(machine === undefined ? {} : { ...machine.environment, NODE_OPTIONS: `--import=${DEVICES}` }),
         KUBERNETES_SERVICE_HOST: undefined,
