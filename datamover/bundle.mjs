@@ -1,6 +1,6 @@
 // Makes dist/bundle/ of datamover/: the command with each verb in a script of its own, and every script that a thread or another
 // process starts with, each with all its modules in one file. A command that loads two hundred modules one by one takes
-// 30 ms longer to start, each of its threads 10 ms, and 10 MiB more (docs/performance.md). Packages stay outside.
+// 30 ms longer to start, each of its threads 10 ms, and 10 MiB more (docs/adr/0021). Packages stay outside.
 import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';

@@ -12,17 +12,19 @@ export interface LeaseTerm {
   readonly reserveMs: number;
 }
 
-/** Two times of the machine's steady clock, in ns: when a child begins to end, and when it is gone. */
+/**
+ * Two times of the machine's steady clock, in ns: when a child begins to end, and when it is gone. What it has started, which ends within
+ * four seconds of it (volumes/rbd/session-main.ts), is gone before a lease of 30 s is over.
+ */
 export function leaseTimes({ remainingMs, reserveMs }: LeaseTerm): string {
   const until = (ms: number): bigint =>
     process.hrtime.bigint() + BigInt(Math.round(Math.max(0, ms) * NS_PER_MS));
-  return `${until(remainingMs - reserveMs * 0.7)} ${until(remainingMs - reserveMs * 0.3)}`;
+  return `${until(remainingMs - reserveMs * 0.8)} ${until(remainingMs - reserveMs * 0.45)}`;
 }
 
 /**
- * Tells a child by its stdin, once a second, until when it may work (`leaseTimes`): both processes read the clock alike, so that a line that lies
- * in the pipe grows old. Whoever
- * tells ends a child sooner; the lines are for when he cannot. Gives what ends it.
+ * Tells a child by its stdin, once a second, until when it may work (`leaseTimes`): both processes read the clock alike, so that a
+ * line that lies in the pipe grows old. Whoever tells ends a child sooner; the lines are for when he cannot. Gives what ends it.
  */
 export function tellLease(child: Writable, term: () => LeaseTerm): () => void {
   const tell = (): void => void child.write(`${leaseTimes(term())}\n`);
