@@ -132,7 +132,8 @@ describe('content-defined cuts', () => {
 const NOTHING = { id: Buffer.of(), length: 0, fingerprint: Buffer.of() };
 
 describe('F-55 a stream that is known in parts', () => {
-  const polynomial = randomPolynomial();
+  // The same cuts in each run: how many of a base's chunks a part of it still has depends on where they end.
+  const polynomial = 0x3da3358b4dc173n;
   const key = newMasterKey();
   const fingerprints = new Fingerprinter(key);
 
