@@ -17,6 +17,7 @@ const VOLUME = ['--volume', 'shop/files', '--as', 'zfs'];
 
 interface Summary {
   readonly snapshot_id: string;
+  readonly by_another: boolean;
   readonly removed: readonly string[];
 }
 
@@ -104,7 +105,7 @@ describe('a dataset through pipes', () => {
     await send('fs-full');
     const old = await send('fs-inc1');
     const merged = await consolidate(old);
-    expect(merged).toMatchObject({ original: old, streams: 2, removed: [] });
+    expect(merged).toMatchObject({ original: old, streams: 2, by_another: false, removed: [] });
     const again = {
       original: old,
       nothing: expect.stringMatching(/merged already/),
@@ -149,6 +150,8 @@ describe('a dataset through pipes', () => {
       expect(listed).toHaveLength(2 + made.length);
       expect(new Set(done.map(({ snapshot_id: id }) => id))).toEqual(new Set(made));
       if (order !== 'at once') expect(made).toHaveLength(1);
+      // Who ends last saves none where it sees that of the other.
+      expect(done.filter(({ by_another: other }) => other)).toHaveLength(2 - made.length);
       const [, , third] = old;
       // Also whoever comes later, and names the old one, finds it merged.
       if (made.length === 1)

@@ -14,7 +14,7 @@ export interface EarlierBackup {
 /** A storage keeps fewer snapshots than this to build on; each costs two small reads. */
 const MAX_BASES = 16;
 
-/** All backups of a volume on this host, the newest first; of one time the one that was made later (consolidate keeps the time). */
+/** All backups of a volume on this host, the newest first. */
 export async function earlierBackups(
   repository: Repository,
   host: string,
@@ -26,10 +26,13 @@ export async function earlierBackups(
     if (snapshot.hostname === host && snapshot.paths.length === 1 && snapshot.paths[0] === path)
       found.push({ id, snapshot });
   }
+  return found.sort(newestFirst);
+}
+
+/** For sorting; of one time the one that was made later comes first (consolidate keeps the time). */
+export function newestFirst(a: EarlierBackup, b: EarlierBackup): number {
   const ended = ({ snapshot: { summary, time } }: EarlierBackup): string => summary?.backup_end ?? time;
-  return found.sort(
-    (a, b) => compareTimes(b.snapshot.time, a.snapshot.time) || compareTimes(ended(b), ended(a)),
-  );
+  return compareTimes(b.snapshot.time, a.snapshot.time) || compareTimes(ended(b), ended(a));
 }
 
 /** What a driver may build on among these backups. One that cannot be read, or is of the other format, is none. */

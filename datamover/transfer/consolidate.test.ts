@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { checkRepository } from '../repository/check.ts';
 import { executeForget, planForgetNamed } from '../repository/forget.ts';
 import { toBytes } from '../repository/id.ts';
@@ -13,7 +14,8 @@ import { CrashStore, copyFiles } from '../repository/testing/crash-store.ts';
 import { dropLocks } from '../repository/testing/small-repository.ts';
 import { FaultStore } from '../store/fault.ts';
 import { MemoryStore } from '../store/memory.ts';
-import type { Store } from '../store/store.ts';
+import type { FileHandle, LoadOptions, Store } from '../store/store.ts';
+import { StoreWrapper } from '../store/wrapper.ts';
 import { merged } from '../volumes/zfs/merge/testing/merging.ts';
 import { fixtureBytes } from '../volumes/zfs/testing/fixtures.ts';
 import type { BackupRequest } from './backup-plan.ts';
@@ -29,10 +31,26 @@ import type { Progress } from './progress.ts';
 import { streamFolder } from './layout.ts';
 import { streamBytes } from './stream-bytes.ts';
 import { hour, newStore, send as feed, snapshotCount, withRepository } from './testing/chains.ts';
+import { fileStream } from './testing/file-stream.ts';
 import { backUpImage, inFolder, PASSWORD, VOLUME } from './testing/volumes.ts';
 import { VolumeReader } from './volume-reader.ts';
 
 const CHAIN = ['fs-full', 'fs-inc1', 'fs-inc2', 'fs-inc3', 'fs-inc4'].map(fixtureBytes);
+
+class LoadCounter extends StoreWrapper {
+  begun = 0;
+  pending = 0;
+
+  override async load(file: FileHandle, options?: LoadOptions): Promise<Uint8Array> {
+    this.begun++;
+    this.pending++;
+    try {
+      return await this.inner.load(file, options);
+    } finally {
+      this.pending--;
+    }
+  }
+}
 
 async function send(store: Store, stream: Uint8Array, request: Partial<BackupRequest> = {}): Promise<string> {
   const { snapshotId = '' } = await inFolder((folder) => feed(store, folder, stream, request));
@@ -109,6 +127,9 @@ test('a long chain is merged in rounds, and those of large blocks in more', () =
   ]);
   expect(sizes(31, ['compressed', 'large-blocks'])).toEqual([16, 15]);
   expect(sizes(5, [], 2)).toEqual([2, 1, 1, 1]);
+  // With one at once no round would come nearer to the end.
+  for (const atOnce of [1, 0, -1, 2.5, NaN])
+    expect(() => sizes(5, [], atOnce)).toThrow(/at least two streams at once/);
 });
 
 describe('a chain that is consolidated', () => {
@@ -290,6 +311,25 @@ describe('a chain that is consolidated', () => {
     expect(await snapshots()).toBe(3);
     await consolidate(store, last);
     expect(await snapshots()).toBe(4);
+  }, 120_000);
+
+  test('F-60 loads nothing any more once the job has failed', async () => {
+    const store = await newStore({ polynomial: '25b468838dcb75' });
+    await send(store, fileStream(1n, 0n, 240, Array(240).keys()), { time: hour(0) });
+    const changed = Array.from({ length: 40 }, (_, i) => 6 * i);
+    const last = await send(store, fileStream(2n, 1n, 240, changed), { time: hour(1) });
+    // The first pack is full when loads behind it are on their way, and do not end by themselves.
+    const failing = new FaultStore(store, [
+      { fault: 'fail', on: 'save', type: 'data' },
+      { fault: 'hang', on: 'load', type: 'data', nth: 34, times: Infinity },
+    ]);
+    const loads = new LoadCounter(failing);
+    await expect(consolidate(loads, last)).rejects.toThrow(/planned fault/);
+    expect(failing.struck).toBeGreaterThan(1);
+    const { begun } = loads;
+    expect(loads.pending).toBe(0);
+    await delay(100);
+    expect(loads.begun).toBe(begun);
   }, 120_000);
 
   test('F-59 stays encrypted where it is raw', async () => {

@@ -84,7 +84,7 @@ export async function planConsolidation(
 
 export interface ConsolidationOptions extends TransferOptions {
   readonly compression?: Compression;
-  /** Streams that are read at once; a longer chain is merged in rounds. */
+  /** Streams that are read at once, two at least; a longer chain is merged in rounds. */
   readonly atOnce?: number;
 }
 
@@ -220,9 +220,9 @@ async function saveMerged(
     if (options.signal?.aborted === true) throw error;
     throw producer.failure ?? error;
   } finally {
+    // In this order: what still loads writes into the room.
     stop.abort();
-    await producer.close();
-    ahead.close();
+    await producer.close().finally(() => ahead.close());
   }
 }
 

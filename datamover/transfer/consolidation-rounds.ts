@@ -19,6 +19,8 @@ export function planRounds(
     ? LARGE_STREAMS_AT_ONCE
     : STREAMS_AT_ONCE,
 ): readonly (readonly NumberedStream[])[] {
+  if (!Number.isInteger(atOnce) || atOnce < 2)
+    throw new RangeError(`a merge reads at least two streams at once, not ${atOnce}`);
   const rounds = [streams.slice(0, atOnce)];
   for (let from = atOnce; from < streams.length; from += atOnce - 1)
     rounds.push(streams.slice(from, from + atOnce - 1));

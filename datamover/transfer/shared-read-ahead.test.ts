@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createHash, type Hash } from 'node:crypto';
 import { describePeer } from '../../e2e/servers/describe-peers.ts';
 import { startMinio } from '../../e2e/servers/minio.ts';
-import { noise } from '../repository/testing/bytes.ts';
 import { toBytes } from '../repository/id.ts';
 import { plainLength } from '../repository/loader/read-plan.ts';
 import type { Repository } from '../repository/repository.ts';
@@ -12,15 +11,14 @@ import type { Subject } from '../store/store.suite.ts';
 import type { FileHandle, LoadOptions } from '../store/store.ts';
 import { StoreWrapper } from '../store/wrapper.ts';
 import { merged } from '../volumes/zfs/merge/testing/merging.ts';
-import { StreamEncoder } from '../volumes/zfs/testing/encoder.ts';
 import { executeConsolidation, planConsolidation } from './consolidate.ts';
 import { PIECE_BYTES } from './piece-room.ts';
 import { SharedReadAhead } from './shared-read-ahead.ts';
 import { hour, send, withRepository } from './testing/chains.ts';
+import { fileStream } from './testing/file-stream.ts';
 import { inFolder, newRepository } from './testing/volumes.ts';
 import { VolumeReader } from './volume-reader.ts';
 
-const BLOCK = 128 << 10;
 const BLOCKS = 112;
 
 /** Requests for parts of packs. */
@@ -43,29 +41,10 @@ class RequestCounter extends StoreWrapper {
   }
 }
 
-/** A stream of one file, with these of its blocks. */
-function fileStream(toGuid: bigint, fromGuid: bigint, blocks: readonly number[]): Buffer {
-  const encoder = new StreamEncoder({ toGuid, fromGuid, featureFlags: 0x800004, content: 2, flags: 12 });
-  encoder.record({
-    type: 1,
-    u64: { 8: 1, 40: toGuid },
-    u32: { 16: 19, 20: 44, 24: BLOCK, 28: 8 },
-    u8: { 34: 1 },
-    payload: Buffer.alloc(8),
-  });
-  encoder.free(1, BLOCKS * BLOCK, (1n << 64n) - 1n);
-  for (const block of blocks) encoder.write(1, block * BLOCK, noise(`${toGuid} ${block}`, BLOCK));
-  return encoder.end();
-}
-
 const STREAMS = [
-  fileStream(
-    1n,
-    0n,
-    Array.from({ length: BLOCKS }, (_, block) => block),
-  ),
-  fileStream(2n, 1n, [3, 50]),
-  fileStream(3n, 2n, [4, 90]),
+  fileStream(1n, 0n, BLOCKS, Array(BLOCKS).keys()),
+  fileStream(2n, 1n, BLOCKS, [3, 50]),
+  fileStream(3n, 2n, BLOCKS, [4, 90]),
 ];
 
 const LONGEST_BLOB = 8 << 20;

@@ -1,6 +1,5 @@
 import { listBackups } from '../../catalog/list.ts';
 import { resolveBackup, type BackupFilter } from '../../catalog/select.ts';
-import { executeForget, planForgetNamed } from '../../repository/forget.ts';
 import { adoptOrphans } from '../../repository/orphans.ts';
 import type { Repository } from '../../repository/repository.ts';
 import type { Id } from '../../repository/types.ts';
@@ -10,7 +9,7 @@ import {
   type ConsolidationPlan,
   type ConsolidationResult,
 } from '../../transfer/consolidate.ts';
-import { findMergedOf, type Consolidated } from '../../transfer/consolidated.ts';
+import { findMergedOf, forgetReplaced, type Consolidated } from '../../transfer/consolidated.ts';
 import { addFilterOptions, readOwnFilter, type FilterOptions } from '../filter.ts';
 import type { Output } from '../output.ts';
 import { Reporter } from '../progress.ts';
@@ -118,7 +117,9 @@ async function consolidate(
     reporter.stop();
     output.say(
       `${formatBytes(plan.bytes)} merged into ${formatBytes(result.bytes)} in ${formatSeconds(result.seconds)}, stored ${formatBytes(result.storedBytes)}`,
-      `snapshot ${result.snapshotId.slice(0, 8)} ${result.byAnother ? 'was saved by another job meanwhile' : 'saved'}`,
+      result.byAnother
+        ? `another job merged the same chain meanwhile: its snapshot ${result.snapshotId.slice(0, 8)} stays, none is saved beside it`
+        : `snapshot ${result.snapshotId.slice(0, 8)} saved`,
     );
     return result;
   } finally {
@@ -127,17 +128,10 @@ async function consolidate(
 }
 
 /** Only now, when the new one is there for sure, and under the lock that forget takes, which is not to be held for hours. */
-async function removeOld(context: Context, { merged, replaced }: Consolidated): Promise<readonly Id[]> {
+async function removeOld(context: Context, consolidated: Consolidated): Promise<readonly Id[]> {
+  // A policy may have removed the new one while no lock was held; then the old one is all that there is.
   return withRepository(context, { lock: 'sweep', patient: true }, async (repository, { signal }) => {
-    // A policy may have removed it while no lock was held; then the old one is all that there is.
-    await repository.loadSnapshot(merged, signal);
-    // Another job that merged the same chain may have come first.
-    const there = new Set(repository.listed('snapshots').map(({ name }) => name));
-    const plan = await planForgetNamed(
-      repository,
-      replaced.filter((id) => there.has(id)),
-    );
-    const { removed } = await executeForget(repository, plan, { signal });
+    const removed = await forgetReplaced(repository, consolidated, signal);
     for (const id of removed) context.output.say(`removed snapshot ${id.slice(0, 8)}`);
     return removed;
   });
@@ -176,6 +170,7 @@ function recordOf(
     ...(earlier && { snapshot_id: earlier.merged }),
     ...(result && {
       snapshot_id: result.snapshotId,
+      by_another: result.byAnother,
       total_bytes_processed: result.bytes,
       data_added: result.newBytes,
       data_added_packed: result.storedBytes,
