@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { expect, test } from '@jest/globals';
 import { watchLingering } from './lingering.ts';
-import { start } from './spawn.ts';
+import { run, start } from './spawn.ts';
 
 /** Only a broken device holds a process in the kernel; one that does not follow SIGTERM stays for the 5 s before SIGKILL. */
 const STUBBORN = ['-c', "trap '' TERM; echo ready; while :; do sleep 0.1; done"];
@@ -34,4 +34,16 @@ test('nothing is said of one that ends, nor once nobody wants to know', async ()
   await new Promise<void>((resolve) => watchLingering(process.pid, stop.signal, () => resolve(), 600));
   ended();
   expect(said).toEqual([]);
+});
+
+test('whoever cannot tell it goes on', async () => {
+  const module = new URL('lingering.js', import.meta.url).href;
+  // A process of its own: a rejection that nobody hears ends it.
+  const script = `
+    import { watchLingering } from ${JSON.stringify(module)};
+    const fails = () => { console.log('told'); throw new Error('no event is taken'); };
+    watchLingering(process.pid, AbortSignal.abort(), fails, 1);
+    setTimeout(() => console.log('went on'), 500);`;
+  const { stdout } = await run({ file: process.execPath, args: ['--input-type=module', '-e', script] });
+  expect(stdout).toBe('told\nwent on\n');
 });

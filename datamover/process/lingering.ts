@@ -16,10 +16,13 @@ export function watchLingering(
   let timer: NodeJS.Timeout | undefined;
   const begin = (): void => {
     timer = setTimeout(() => {
-      void stateOf(pid).then((state) => {
-        if (state === undefined) return;
-        onLingers(`process ${pid} is there ${patienceMs / 1000} s after it was stopped, in state ${state}`);
-      });
+      stateOf(pid)
+        .then((state) => {
+          if (state === undefined) return;
+          onLingers(`process ${pid} is there ${patienceMs / 1000} s after it was stopped, in state ${state}`);
+        })
+        // That it cannot be told must not end whoever waits for it, and for others beside it.
+        .catch(() => undefined);
     }, patienceMs);
   };
   if (signal.aborted) begin();
