@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { access } from 'node:fs/promises';
+import { access, open, readdir, readlink } from 'node:fs/promises';
 import { PassThrough } from 'node:stream';
-import { commandFailure } from '../process/spawn.ts';
+import { commandFailure, run, type Running } from '../process/spawn.ts';
 import { Workbench } from './testing/command.ts';
 
 /** Waits until the command has said something that matches. */
@@ -12,6 +12,15 @@ async function said(stream: NodeJS.ReadableStream, pattern: RegExp): Promise<str
     if (pattern.test(text)) return text;
   }
   throw new Error(`the command ended after saying only: ${text}`);
+}
+
+/** What ended it; a shell shows SIGINT as 130. */
+async function signalOf({ finished }: Running): Promise<NodeJS.Signals | undefined> {
+  const failure: unknown = await finished.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  return commandFailure(failure)?.signal;
 }
 
 describe('stopping', () => {
@@ -82,9 +91,27 @@ describe('stopping', () => {
     process.kill(running.pid, 'SIGINT');
     await new Promise((resolve) => setTimeout(resolve, 200));
     process.kill(running.pid, 'SIGINT');
-    const { status } = await running.finished;
-    expect(status).toBe(130);
+    expect(await signalOf(running)).toBe('SIGINT');
     expect(performance.now() - stoppedAt).toBeLessThan(3000);
+  });
+
+  test('a second signal ends the command though a thread of it is in a call that does not return', async () => {
+    const path = bench.path('password');
+    await run({ file: 'mkfifo', args: [path] });
+    // Nobody writes to it: whoever reads it waits, as for a server of files that does not answer.
+    const silent = await open(path, 'r+');
+    const running = await bench.start(['snapshots', '--password-file', path]);
+    const isOpen = async (): Promise<boolean> => {
+      const folder = `/proc/${running.pid}/fd`;
+      const links = (await readdir(folder)).map((fd) => readlink(`${folder}/${fd}`).catch(() => ''));
+      return (await Promise.all(links)).includes(path);
+    };
+    while (!(await isOpen())) await new Promise((resolve) => setTimeout(resolve, 20));
+    process.kill(running.pid, 'SIGTERM');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    process.kill(running.pid, 'SIGTERM');
+    expect(await signalOf(running)).toBe('SIGINT');
+    await silent.close();
   });
 
   test('a reader that goes away does not end a backup', async () => {

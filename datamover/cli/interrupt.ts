@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { isatty } from 'node:tty';
 import { DatamoverError } from '../errors.ts';
 import { followLease } from '../process/lease-line.ts';
 
@@ -16,7 +17,7 @@ const ORPHAN_GRACE_MS = 15_000;
 
 /**
  * Turns the first Ctrl-C (or SIGTERM, SIGHUP) into an abort: the job puts things in order and ends with exit code 130. The
- * second one ends the process at once; the repository survives that too, it is only less tidy.
+ * second one ends the process at once, by SIGINT, which shells show as 130, too; the repository survives that, it is only less tidy.
  */
 export class Interrupt {
   readonly #controller = new AbortController();
@@ -34,8 +35,8 @@ export class Interrupt {
   listen(notice: (text: string) => void): void {
     for (const name of SIGNALS) {
       process.on(name, () => {
-        if (this.signal.aborted) process.exit(EXIT_CODE);
-        this.#stop(name, notice);
+        if (this.signal.aborted) endBySignal();
+        else this.#stop(name, notice);
       });
     }
   }
@@ -81,6 +82,17 @@ export class Interrupt {
   explain(error: unknown): unknown {
     return this.signal.aborted ? this.signal.reason : error;
   }
+}
+
+/** An exit would wait as `endAtOnce` says. What is said at once is written by now. */
+function endBySignal(): void {
+  // An exit would do both: it takes along what must not outlive us, and gives the terminal back.
+  process.emit('exit', EXIT_CODE);
+  if (isatty(0)) process.stdin.setRawMode(false);
+  process.removeAllListeners('SIGINT');
+  process.kill(process.pid, 'SIGINT');
+  // The first process of a container is ended by no signal of its own.
+  process.exit(EXIT_CODE);
 }
 
 /** An exit would wait for threads that are in a call which does not return, as one to a disk that hangs. */
