@@ -41,10 +41,10 @@ export interface VolumeDriver<Read extends ReadPlan = ReadPlan, Target extends T
   cleanUp(location: string, signal?: AbortSignal): Promise<string[]>;
 
   /**
-   * What `cleanUp` leaves since nobody can tell here whether whoever made it is still at work: a line for each, with what to do. Absent
-   * of a storage that one machine alone reaches.
+   * What `cleanUp` has left, since nobody can tell here whether whoever made it is still at work, or since somebody has it open: a line
+   * for each, with what to do. Absent of a storage that one machine alone reaches.
    */
-  unsure?(location: string, signal?: AbortSignal): Promise<string[]>;
+  left?(location: string, signal?: AbortSignal): Promise<string[]>;
 
   /** Ends what stays open between calls, such as a connection; always called when the driver is not needed any more. Never throws. */
   close(): Promise<void>;

@@ -29,7 +29,7 @@ export const verb: Verb = {
                 output.data(line);
                 removed.push(line);
               }
-              for (const line of (await driver.unsure?.(location, interrupt.signal)) ?? []) {
+              for (const line of (await driver.left?.(location, interrupt.signal)) ?? []) {
                 output.note(line);
                 left.push(line);
               }

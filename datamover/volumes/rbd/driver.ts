@@ -14,7 +14,8 @@ import type { RbdConnection } from './command.ts';
 import { HeldImage } from './held-image.ts';
 import type { ImageLook, RbdSnap } from './image.ts';
 import { formatImageName, parseImageName, withoutSnap, type ImageName } from './image-name.ts';
-import { removePartialImages, unsurePartials } from './partial-image.ts';
+import { whatIsLeft } from './left.ts';
+import { removePartialImages } from './partial-image.ts';
 import type { PinnedSnap, ReadJob } from './read-job.ts';
 import { recordOf, type RbdRecord } from './record.ts';
 import { Session } from './session.ts';
@@ -116,20 +117,8 @@ export class RbdDriver implements VolumeDriver<RbdRead, RbdTargetPlan> {
     ];
   }
 
-  async unsure(location: string, signal?: AbortSignal): Promise<string[]> {
-    const image = withoutSnap(parseImageName(location));
-    const asking = { operation: 'look what is left of rbd image', subject: formatImageName(image), signal };
-    const [held, names] = await Promise.all([
-      this.#session.ask('unsure', image, asking),
-      this.#session.ask('names', image, asking),
-    ]);
-    return [
-      ...held.map(({ snap, since }) => unsure(snap, 'backup holds it', since, `rbd snap unprotect ${snap}`)),
-      ...unsurePartials(image, names).map(({ name, since }) => {
-        const partial = formatImageName(name);
-        return unsure(partial, 'restore makes it', since, `rbd rm ${partial}`);
-      }),
-    ];
+  async left(location: string, signal?: AbortSignal): Promise<string[]> {
+    return whatIsLeft(this.#connection, this.#session, withoutSnap(parseImageName(location)), signal);
   }
 
   async close(): Promise<void> {
@@ -153,11 +142,6 @@ export class RbdDriver implements VolumeDriver<RbdRead, RbdTargetPlan> {
     const { image, snaps } = await this.#session.ask('look', name, asking);
     return { image, found: findSnap(snaps, name) };
   }
-}
-
-function unsure(what: string, does: string, since: number, sooner: string): string {
-  const when = new Date(since).toISOString();
-  return `left ${what}: since ${when} a ${does} that may be at work on another machine; it goes a day after that (sooner: ${sooner})`;
 }
 
 function increment(

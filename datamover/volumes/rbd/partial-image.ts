@@ -31,7 +31,7 @@ export async function removePartialImages(
     try {
       await removeImage(connection, name);
     } catch (error) {
-      // Whoever writes to it is not gone, whatever its name and its age say.
+      // Whoever writes to it is not gone, whatever its name and its age say: `whatIsLeft` tells of it.
       if (isRbdErrno(error, EBUSY)) continue;
       throw error;
     }
@@ -90,9 +90,9 @@ export async function removeImage(connection: RbdConnection, name: ImageName): P
   }
 }
 
-/** Those of which cannot be told whether a restore is at work on them. */
-export function unsurePartials(place: ImageName, names: readonly string[]): Partial[] {
-  return partialsOf(place, names).filter(({ fate }) => fate === 'unknown');
+/** After a clean-up: those of which cannot be told whether a restore is at work on them, and those that somebody still has open. */
+export function unremovedPartials(place: ImageName, names: readonly string[]): Partial[] {
+  return partialsOf(place, names).filter(({ fate }) => fate !== 'lives');
 }
 
 export interface Partial {

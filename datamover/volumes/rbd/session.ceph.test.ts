@@ -13,6 +13,7 @@ import { readFeed } from '../testing/feed.ts';
 import { sorted } from '../testing/printable.ts';
 import { childrenOf } from '../testing/processes.ts';
 import type { RbdDriver } from './driver.ts';
+import type { PinnedSnap } from './read-job.ts';
 import { useCeph } from './testing/cluster.ts';
 import { rbdSite } from './testing/sites.ts';
 
@@ -42,6 +43,11 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
     return { one, two: await volume.snapshot('two') };
   };
   const list = async (): Promise<string[]> => sorted(await site.list());
+
+  const pinnedSnap = async (driver: RbdDriver, location: string): Promise<PinnedSnap> => {
+    const { pool, namespace, image, snap, imageId, snapId } = (await driver.identify(location)).record;
+    return { name: { pool, image, snap, ...(namespace !== undefined && { namespace }) }, imageId, snapId };
+  };
 
   /** An increment's plan, and the backup that it builds on. */
   const planned = async (driver: RbdDriver, one: string, two: string) => {
@@ -127,12 +133,7 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
       await rbd('snap', 'protect', one);
       const before = await list();
       const driver = cluster.driver();
-      const pinned = await Promise.all(
-        [two, one].map(async (location) => {
-          const { pool, namespace, image, snap, imageId, snapId } = (await driver.identify(location)).record;
-          return { name: { pool, namespace, image, snap }, imageId, snapId };
-        }),
-      );
+      const pinned = await Promise.all([two, one].map((location) => pinnedSnap(driver, location)));
       const hold = async (last: number): Promise<string> => {
         const args = [DYING, JSON.stringify(site.options.ceph), JSON.stringify(pinned), String(last)];
         const env = { UV_THREADPOOL_SIZE: '1' };
@@ -161,9 +162,8 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
       const { one } = await made();
       const before = await list();
       const driver = cluster.driver();
-      const { pool, namespace, image, snap, imageId, snapId } = (await driver.identify(one)).record;
+      const pinned = [await pinnedSnap(driver, one)];
       await driver.close();
-      const pinned = [{ name: { pool, namespace, image, snap }, imageId, snapId }];
       const input = new PassThrough();
       const holder = await start({
         ...{ file: process.execPath, input, env: { UV_THREADPOOL_SIZE: '1' } },
@@ -187,14 +187,14 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
     async () => {
       const { one } = await made();
       const driver = cluster.driver();
-      const { pool, namespace, image, snap, snapId } = (await driver.identify(one)).record;
+      const { name, snapId } = await pinnedSnap(driver, one);
       await driver.close();
       const rbd = async (...args: string[]): Promise<string> =>
         (await run({ file: 'rbd', args, env: cluster.ceph.environment })).stdout;
       const volume = one.replace(/@.*/, '');
       const held = async (since: number, owner: string): Promise<void> => {
         await rbd('snap', 'protect', one);
-        const mark = { since, snaps: [{ name: { pool, namespace, image, snap }, snapId }] };
+        const mark = { since, snaps: [{ name, snapId }] };
         await rbd('image-meta', 'set', volume, `datamover.hold.${owner}.00ff`, JSON.stringify(mark));
       };
       // By another session each time: what it carries is told by its environment.
@@ -202,9 +202,9 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
         const driver = cluster.driver();
         return driver.cleanUp(one).finally(() => driver.close());
       };
-      const unsure = async (): Promise<string[]> => {
+      const left = async (): Promise<string[]> => {
         const driver = cluster.driver();
-        return driver.unsure(one).finally(() => driver.close());
+        return driver.left(one).finally(() => driver.close());
       };
       const before = await list();
       const released = [`let go ${one}, which a backup that was killed had held`];
@@ -214,7 +214,7 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
         const during = await list();
         expect(await cleanUp()).toEqual([]);
         expect(await list()).toEqual(during);
-        expect(await unsure()).toEqual([
+        expect(await left()).toEqual([
           expect.stringMatching(
             `^left ${one}: since 2.*Z a backup holds it that may .*rbd snap unprotect ${one}`,
           ),
