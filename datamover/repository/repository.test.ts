@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { DatamoverError } from '../errors.ts';
+import { FaultStore } from '../store/fault.ts';
 import { MemoryStore } from '../store/memory.ts';
 import type { FileHandle, FileType, FileInfo, LoadOptions, SaveOptions } from '../store/store.ts';
 import { sha256, toBytes } from './id.ts';
@@ -257,6 +258,51 @@ describe('order', () => {
     await repository.lock('exclusive');
     await repository.removePack('ab'.repeat(32));
     await repository.close();
+  });
+});
+
+describe('blobs that are newer than the index', () => {
+  const contents = [randomBytes(10), randomBytes(20), randomBytes(30)];
+  let reader: Repository;
+
+  beforeEach(async () => {
+    const writer = await init();
+    reader = await reopen();
+    await writer.lock('shared');
+    await writer.loadIndex();
+    await backUp(writer, contents);
+  });
+
+  const load = async (content: Buffer, signal?: AbortSignal): Promise<boolean> =>
+    content.equals(await reader.loadBlob('data', sha256(content), signal));
+  const listings = (): number => store.steps.filter((step) => step === 'list index').length;
+
+  test('are found by all who ask at once, in one listing', async () => {
+    const before = listings();
+    expect(await Promise.all(contents.map((content) => load(content)))).toEqual([true, true, true]);
+    expect(listings() - before).toBe(1);
+  });
+
+  test('are found by the others where the one who looked was stopped', async () => {
+    const stop = new AbortController();
+    const loads = contents.map((content, i) => load(content, i === 0 ? stop.signal : undefined));
+    stop.abort();
+    expect((await Promise.allSettled(loads)).map(({ status }) => status)).toEqual([
+      'rejected',
+      'fulfilled',
+      'fulfilled',
+    ]);
+  });
+
+  test('are not called lost where it could not be looked for them', async () => {
+    const faulty = new FaultStore(store);
+    reader = await Repository.open(faulty, PASSWORD);
+    await reader.loadIndex();
+    const unknown = sha256(randomBytes(5));
+    faulty.plan({ fault: 'fail', on: 'list', type: 'index' });
+    for (const result of await Promise.allSettled([1, 2].map(() => reader.loadBlob('data', unknown))))
+      expect(result).toMatchObject({ reason: { message: expect.stringMatching(/a planned fault/) } });
+    await expect(reader.loadBlob('data', unknown)).rejects.toThrow(/no index file names it/);
   });
 });
 

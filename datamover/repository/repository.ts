@@ -63,6 +63,7 @@ export class Repository {
   readonly #indexed = new Set<Id>();
   readonly #pending = new PendingIndex((packs, signal) => this.saveIndex(packs, [], signal));
   #lookedAgainAt = -Infinity;
+  #looking: { readonly done: Promise<string>; readonly signal: AbortSignal | undefined } | undefined;
   #lock: LockHandle | undefined;
   #backup: BackupSession | undefined;
   readonly #packer: Packer;
@@ -360,22 +361,45 @@ export class Repository {
     subject: string,
     signal?: AbortSignal,
   ): Promise<BlobLocation> {
+    // What somebody finds who looks at this moment counts for all.
+    for (let other = this.#looking; other !== undefined; other = this.#looking) {
+      try {
+        await other.done;
+      } catch (error) {
+        // He alone was stopped: then we look.
+        if (other.signal?.aborted !== true) throw error;
+      }
+    }
+    signal?.throwIfAborted();
     let unreadable = '';
     if (performance.now() - this.#lookedAgainAt > LOOK_AGAIN_AFTER_MS) {
+      const done = this.#readOn(signal);
+      this.#looking = { done, signal };
+      try {
+        unreadable = await done;
+      } finally {
+        this.#looking = undefined;
+      }
       this.#lookedAgainAt = performance.now();
-      await this.relist(['index'], signal);
-      const onProblem = (problem: DatamoverError): void =>
-        void (unreadable = `, and one cannot be read: ${problem.message}`);
-      await this.loadIndex({ onProblem, ...(signal && { signal }) });
-      const location = this.#loaded().lookup(type, id);
-      if (location !== undefined) return location;
     }
+    const location = this.#loaded().lookup(type, id);
+    if (location !== undefined) return location;
     throw new DatamoverError({
       operation: 'read',
       subject,
       cause: `no index file names it${unreadable}`,
       hint: '`datamover repair index` reads the packs again; else the backups that need it are damaged',
     });
+  }
+
+  /** Reads the index files that came after ours; what could not be read of them, as the end of a sentence. */
+  async #readOn(signal: AbortSignal | undefined): Promise<string> {
+    let unreadable = '';
+    await this.relist(['index'], signal);
+    const onProblem = (problem: DatamoverError): void =>
+      void (unreadable = `, and one cannot be read: ${problem.message}`);
+    await this.loadIndex({ onProblem, ...(signal && { signal }) });
+    return unreadable;
   }
 
   #demandLock(operation: string, subject: string): void {

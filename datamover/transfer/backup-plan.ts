@@ -109,7 +109,7 @@ export async function planBackup(
       : undefined;
   const chain =
     source.kind === 'zfs-stream' && parent !== undefined
-      ? await readChainBase(repository, parent)
+      ? await readChainBase(repository, parent, signal)
       : undefined;
   const piped = source.kind === 'stream' || source.kind === 'zfs-stream' ? 'stream' : 'image';
   const format = read?.source.format ?? piped;

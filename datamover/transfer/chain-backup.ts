@@ -1,6 +1,7 @@
 import { DatamoverError } from '../errors.ts';
 import type { BackupSession } from '../repository/backup-session.ts';
 import { fromBytes, toBytes } from '../repository/id.ts';
+import { inFlight } from '../repository/in-flight.ts';
 import type { Repository } from '../repository/repository.ts';
 import {
   saveWatched,
@@ -22,6 +23,7 @@ import {
   describeStream,
   keptStreams,
   LONGEST_CHAIN,
+  TREES_AT_ONCE,
   type ChainBase,
   type ChainStream,
 } from './stream-chain.ts';
@@ -123,7 +125,7 @@ export async function saveChain(
  * Streams are named again without reading them: their blobs must at least be in the index. Those that prune has marked, trees too,
  * are stored anew.
  */
-async function keepStreams(
+export async function keepStreams(
   repository: Repository,
   session: BackupSession,
   base: ChainBase,
@@ -131,8 +133,11 @@ async function keepStreams(
   options: KeepingOptions,
 ): Promise<void> {
   const { signal } = options;
-  for (const folder of base.folders.slice(0, kept)) {
-    const tree = await loadKept(repository, 'tree', folder.subtree ?? '', base.name, signal);
+  const load = async (folder: TreeNode): Promise<readonly [TreeNode, Uint8Array]> => [
+    folder,
+    await loadKept(repository, 'tree', folder.subtree ?? '', base.name, signal),
+  ];
+  for await (const [folder, tree] of inFlight(base.folders.slice(0, kept), TREES_AT_ONCE, load)) {
     const ids = dataOf(folder, tree);
     const missing = await countMissing(repository, ids, signal);
     if (missing > 0) throw damagedBase(base, folder.name, missing);

@@ -1,11 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { executeForget, planForgetNamed } from '../repository/forget.ts';
 import { executePrune, planPrune } from '../repository/prune.ts';
 import { executeRepairIndex, planRepairIndex } from '../repository/repair-index.ts';
 import { Repository } from '../repository/repository.ts';
-import type { Store } from '../store/store.ts';
+import { FaultStore } from '../store/fault.ts';
+import type { FileHandle, LoadOptions, Store } from '../store/store.ts';
+import { StoreWrapper } from '../store/wrapper.ts';
 import type { ReadPlan, ReadRequest, SourceVolume } from '../volumes/driver.ts';
 import { ZfsDriver } from '../volumes/zfs/driver.ts';
 import type { ZfsRead } from '../volumes/zfs/read-plan.ts';
@@ -15,9 +18,12 @@ import { fixture, fixtureBytes, fixtures } from '../volumes/zfs/testing/fixtures
 import { readStream } from '../volumes/zfs/testing/reading.ts';
 import { imageFile, planBackup } from './backup-plan.ts';
 import type { BackupSummary } from './backup.ts';
+import { keepStreams } from './chain-backup.ts';
 import { planRestore } from './restore.ts';
+import { endedChain, readChainBase } from './stream-chain.ts';
 import { hour, newStore, read, restored, send, snapshotCount, withRepository } from './testing/chains.ts';
 import { backUp, inFolder, PASSWORD, reopen, VOLUME } from './testing/volumes.ts';
+import { saveOptions } from './watched-save.ts';
 
 /** The streams of one filesystem, as `zfs send` and `zfs send -i` wrote them. */
 const CHAIN = ['fs-full', 'fs-inc1', 'fs-inc2', 'fs-inc3', 'fs-inc4'] as const;
@@ -48,6 +54,23 @@ async function removeAndPrune(store: Store, snapshotId: string): Promise<void> {
 
 function concat(ids: readonly string[]): Buffer {
   return Buffer.concat(ids.map(fixtureBytes));
+}
+
+/** How many trees and other parts of packs are asked for at once. */
+class MostAtOnce extends StoreWrapper {
+  most = 0;
+  #pending = 0;
+
+  override async load(file: FileHandle, options?: LoadOptions): Promise<Uint8Array> {
+    this.most = Math.max(this.most, ++this.#pending);
+    try {
+      // A store that is not in this process takes its time.
+      await delay(1);
+      return await this.inner.load(file, options);
+    } finally {
+      this.#pending--;
+    }
+  }
 }
 
 describe('a chain of send streams', () => {
@@ -282,6 +305,30 @@ describe('a chain of send streams', () => {
     });
   });
 
+  test('the trees of a chain are loaded side by side, to plan an increment and to name them again', async () => {
+    await inFolder(async (folder) => {
+      const store = await newStore();
+      let last = '';
+      for (const [i, id] of CHAIN.slice(0, 4).entries())
+        last = (await send(store, folder, fixtureBytes(id), { time: hour(i) })).snapshotId ?? '';
+      const watched = new MostAtOnce(store);
+      await withRepository(watched, async (repository) => {
+        watched.most = 0;
+        const read = { source: { format: 'stream' }, base: { snapshotId: last } } as ReadPlan;
+        expect(await endedChain(repository, read)).toBeUndefined();
+        expect(watched.most).toBe(4);
+      });
+      await withRepository(watched, async (repository) => {
+        const base = await readChainBase(repository, last);
+        const session = repository.beginBackup();
+        watched.most = 0;
+        await keepStreams(repository, session, base, 4, saveOptions(session, {}));
+        expect(watched.most).toBe(4);
+        await session.abandon();
+      });
+    });
+  });
+
   test('a stream whose blobs are gone is not built upon; a storage then sends all of it, and says why', async () => {
     await inFolder(async (folder) => {
       const store = await newStore();
@@ -315,6 +362,14 @@ describe('a chain of send streams', () => {
       expect(whole.changes.because).toMatch(
         /^the chain of backup \w{8} is damaged: \d+ blobs of its stream 0000-11801127595853735247 are missing$/,
       );
+      // Where nobody can look whether another backup has brought them, that is said of nothing.
+      const faulty = new FaultStore(store);
+      await withRepository(faulty, async (repository) => {
+        faulty.plan({ fault: 'fail', on: 'list', type: 'index' });
+        const read = { source: { format: 'stream' }, base: { snapshotId } } as ReadPlan;
+        await expect(endedChain(repository, read)).rejects.toThrow(/a planned fault/);
+        expect(await endedChain(repository, read)).toMatch(/is damaged/);
+      });
       // Who asks for this base hears of it where it is needed.
       expect(await planned(snapshotId)).toMatchObject({ base: { snapshotId } });
     });

@@ -1,6 +1,7 @@
-import { DatamoverError } from '../errors.ts';
+import { DatamoverError, describeCause } from '../errors.ts';
 import type { Repository } from '../repository/repository.ts';
 import { toBytes } from '../repository/id.ts';
+import { inFlight } from '../repository/in-flight.ts';
 import { decodeTree, type TreeNode } from '../repository/tree.ts';
 import type { Id } from '../repository/types.ts';
 import type { ReadPlan } from '../volumes/driver.ts';
@@ -27,6 +28,9 @@ export interface ChainBase {
 /** `/streams` has names of four digits. */
 export const LONGEST_CHAIN = 10_000;
 
+/** Trees of streams that are loaded at once: an increment's is small, that of a full stream may have 64 bytes for each blob. */
+export const TREES_AT_ONCE = 8;
+
 /** A restore receives one stream after the other; a month of daily backups is a chain that still restores in good time. */
 const DEFAULT_INCREMENTS = 30;
 
@@ -44,23 +48,29 @@ export async function endedChain(
   if (source.format !== 'stream' || base === undefined) return undefined;
   const chain = `the chain of backup ${base.snapshotId.slice(0, 8)}`;
   try {
-    const { streams, folders } = await readChainBase(repository, base.snapshotId);
+    const { streams, folders } = await readChainBase(repository, base.snapshotId, signal);
     const increments = streams.length - 1;
     if (increments >= maxIncrements)
       return `${chain} has ${increments} increments, and a new one begins with ${maxIncrements}`;
     // Else each backup to come would read an increment, to be refused when all of it was read.
-    for (const folder of folders) {
-      const ids = dataOf(folder, await repository.loadBlob('tree', folder.subtree ?? '', signal));
+    const load = async (folder: TreeNode): Promise<readonly [string, readonly Id[]]> => [
+      folder.name,
+      dataOf(folder, await repository.loadBlob('tree', folder.subtree ?? '', signal)),
+    ];
+    for await (const [name, ids] of inFlight(folders, TREES_AT_ONCE, load)) {
       const missing = await countMissing(repository, ids, signal);
-      if (missing > 0)
-        return `${chain} is damaged: ${missing} blobs of its stream ${folder.name} are missing`;
+      if (missing > 0) return `${chain} is damaged: ${missing} blobs of its stream ${name} are missing`;
     }
     return undefined;
   } catch (error) {
-    // What may pass by itself is no damage.
-    if (!(error instanceof DatamoverError) || error.retryable || error.kind === 'cancelled') throw error;
-    return `${chain} is damaged: ${error.message}`;
+    if (mayPass(error)) throw error;
+    return `${chain} is damaged: ${describeCause(error)}`;
   }
+}
+
+/** What may pass by itself is no damage. */
+function mayPass(error: unknown): boolean {
+  return !(error instanceof DatamoverError) || error.retryable || error.kind === 'cancelled';
 }
 
 /** The data blobs of a stream's files, from the tree of its folder. */
@@ -78,14 +88,20 @@ export async function countMissing(
   const first = ids.find(isMissing);
   if (first === undefined) return 0;
   // A backup that ended since our index was read: loading a blob of it reads the index on.
-  await repository.loadBlob('data', first, signal).catch(() => undefined);
-  signal?.throwIfAborted();
+  await repository.loadBlob('data', first, signal).catch((error: unknown) => {
+    if (mayPass(error) && isMissing(first)) throw error;
+  });
   return ids.filter(isMissing).length;
 }
 
 /** What a backup offers to an increment. */
-export async function readChainBase(repository: Repository, id: Id): Promise<ChainBase> {
-  const reader = await VolumeReader.open(repository, id, await repository.loadSnapshot(id));
+export async function readChainBase(
+  repository: Repository,
+  id: Id,
+  signal?: AbortSignal,
+): Promise<ChainBase> {
+  const snapshot = await repository.loadSnapshot(id, signal);
+  const reader = await VolumeReader.open(repository, id, snapshot, signal);
   const streams = chainOf(reader.record) ?? [];
   return {
     snapshotId: id,

@@ -114,7 +114,7 @@ async function saveFed(
       );
     case 'zfs-stream': {
       const id = read.base?.snapshotId;
-      const chain = id === undefined ? undefined : await readChainBase(repository, id);
+      const chain = id === undefined ? undefined : await readChainBase(repository, id, options.signal);
       return saveZfsStream(repository, session, plan, program(feed), chain, options, started, known);
     }
   }
