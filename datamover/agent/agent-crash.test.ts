@@ -7,6 +7,7 @@ import { KUBERNETES_PEERS } from '../../e2e/servers/kubernetes.ts';
 import { startMinio } from '../../e2e/servers/minio.ts';
 import { makeBucket, s3Environment } from '../../e2e/servers/s3-server.ts';
 import { PASSWORD, Workbench } from '../cli/testing/command.ts';
+import { orMissing } from '../kubernetes/api-error.ts';
 import { LEASES, LeaseClaim, processIdentity } from '../kubernetes/lease.ts';
 import { until } from '../kubernetes/testing/waiting.ts';
 import { beginHeartbeat } from './heartbeat.ts';
@@ -93,6 +94,52 @@ describePeers([...KUBERNETES_PEERS, 'helm', 'minio'], 'the agent when things die
     await site.controller.of(BACKUPS).delete(site.shop, object.metadata.name);
     await gone(child);
     await agent.said(/let go: its object is gone/);
+  });
+
+  test('K-31: a lease that was deleted with the end of its transfer is not made anew by an agent whose child has not ended', async () => {
+    const agent = await start('l');
+    way.swallow();
+    const object = await backup('l');
+    const child = await agent.childPid();
+    const name = LEASE_NAMES.transfer(object.status?.transferID ?? '');
+    const lease = async () => orMissing(site.controller.of(LEASES).get(site.mover, name));
+    // It hears nothing before SIGKILL comes, 5 s later; the lease is renewed every 2 s.
+    process.kill(child, 'SIGSTOP');
+    const renewed = (await lease())?.spec?.renewTime;
+    const ended = { status: { phase: 'Canceled' as const } };
+    await site.controller
+      .of(BACKUPS)
+      .patch(site.shop, object.metadata.name, ended, { subresource: 'status' });
+    await agent.said(/let go: it has ended/);
+    await until(
+      async () => (await lease())?.spec?.renewTime !== renewed,
+      () => 'another renewal',
+    );
+    await site.controller.of(LEASES).delete(site.mover, name);
+    await gone(child);
+    // What its agent does at last.
+    await until(
+      async () =>
+        (await readdir(`${site.scratch('l')}/${(await readdir(site.scratch('l')))[0] ?? ''}`)).length === 1,
+      () => 'the files of the transfer are removed',
+    );
+    expect(await lease()).toBeUndefined();
+  });
+
+  test('K-13: a lease that somebody deleted is made anew while its transfer is to go on', async () => {
+    const agent = await start('m');
+    way.swallow();
+    const object = await backup('m');
+    await agent.childPid();
+    const name = LEASE_NAMES.transfer(object.status?.transferID ?? '');
+    await site.controller.of(LEASES).delete(site.mover, name);
+    await until(
+      async () => (await orMissing(site.controller.of(LEASES).get(site.mover, name))) !== undefined,
+      () => 'the lease is made anew',
+    );
+    way.mend();
+    expect(transferredOf(await site.seen(object, hasEnded))).toBe('True Complete');
+    expect(begun(agent)).toBe(1);
   });
 
   test('K-15: a child whose transfer was put back into the queue stops, and nothing is said of it', async () => {

@@ -2,7 +2,6 @@ import type { Logger } from 'pino';
 import { describeCause } from '../errors.ts';
 import { makeRegistry, TransferMetrics, type Operation } from '../http/metrics.ts';
 import { serve, type Health } from '../http/server.ts';
-import { orMissing } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
 import type { LeaseClaim } from '../kubernetes/lease.ts';
 import { EventRecorder } from '../kubernetes/events.ts';
@@ -14,11 +13,12 @@ import { runWorkers, WorkQueue, type Reconciled } from '../kubernetes/workqueue.
 import { whyBlind, whyDead, type Watching } from '../kubernetes/vitality.ts';
 import { programVersion } from '../version.ts';
 import { decide, type Decision } from './decide.ts';
-import { Job, transferLease, type JobContext } from './job.ts';
+import { Job, type JobContext } from './job.ts';
 import type { AgentOptions } from './options.ts';
 import { keepPresence } from './presence.ts';
 import { Scratch } from './scratch.ts';
-import { BACKUPS, formatKey, parseKey, RESTORES, viewOf, type Transfer } from './transfer.ts';
+import { BACKUPS, formatKey, parseKey, readTransfer, RESTORES, viewOf, type Transfer } from './transfer.ts';
+import { transferLease } from './transfer-lease.ts';
 
 /** The field manager of everything that an agent writes (K-20). */
 export const AGENT_FIELD_MANAGER = 'datamover-agent';
@@ -149,7 +149,8 @@ class Agent {
     const job = this.#jobs.get(key);
     let decision = this.#decide(transfer, job);
     // The cache may be older than our own claim: a child is not ended for that.
-    if (decision.do === 'abandon') decision = this.#decide(await this.#look(key), job);
+    if (decision.do === 'abandon')
+      decision = this.#decide(await readTransfer(this.#client, parseKey(key)), job);
     switch (decision.do) {
       case 'nothing':
         return undefined;
@@ -175,22 +176,11 @@ class Agent {
     });
   }
 
-  /** As the server has it now. */
-  async #look(key: string): Promise<Transfer | undefined> {
-    const { operation, namespace, name } = parseKey(key);
-    if (operation === 'backup') {
-      const object = await orMissing(this.#client.of(BACKUPS).get(namespace, name));
-      return object && { operation, object };
-    }
-    const object = await orMissing(this.#client.of(RESTORES).get(namespace, name));
-    return object && { operation, object };
-  }
-
   async #begin(key: string, transfer: Transfer, adopted: boolean): Promise<Reconciled> {
     this.#beginning.add(key);
     try {
       const { uid } = transfer.object.metadata;
-      const claim = this.#leases.get(uid) ?? transferLease(this.#context, transfer);
+      const claim = this.#leases.get(uid) ?? transferLease(this.#client, this.#options, transfer);
       this.#leases.set(uid, claim);
       const job = await Job.begin(this.#context, transfer, claim, adopted);
       // Somebody else has it, or its predecessor's lease has not run out: looked at again in good time.

@@ -1,13 +1,13 @@
 import { writeFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
-import { LEASES, REASONS, transferSecretName } from '../../api/names.ts';
+import { REASONS, transferSecretName } from '../../api/names.ts';
 import { DatamoverError, describeCause } from '../errors.ts';
 import type { Outcome, TransferMetrics } from '../http/metrics.ts';
 import { isApiError, orMissing } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
 import { SECRETS, secretValues } from '../kubernetes/core-resources.ts';
 import type { EventRecorder } from '../kubernetes/events.ts';
-import { LeaseClaim, processIdentity } from '../kubernetes/lease.ts';
+import type { LeaseClaim } from '../kubernetes/lease.ts';
 import { workingFor } from '../process/owner.ts';
 import { openDriver } from '../volumes/open-driver.ts';
 import { commandFor, type ChildCommand } from './command.ts';
@@ -19,7 +19,7 @@ import { TransferFailure } from './reasons.ts';
 import type { Scratch } from './scratch.ts';
 import { NotOurs, StatusWriter } from './status-writer.ts';
 import { runTransfer } from './transfer-process.ts';
-import { labelsOf, transferID, volumeOf, type Transfer } from './transfer.ts';
+import { transferID, volumeOf, type Transfer } from './transfer.ts';
 
 /** What jobs share. */
 export interface JobContext {
@@ -29,15 +29,6 @@ export interface JobContext {
   readonly events: EventRecorder;
   readonly metrics: TransferMetrics;
   readonly log: Logger;
-}
-
-/** The heartbeat of one transfer, which whoever carries it holds. */
-export function transferLease({ client, options }: JobContext, transfer: Transfer): LeaseClaim {
-  return new LeaseClaim({
-    ...{ client, namespace: options.namespace, name: LEASES.transfer(transferID(transfer)) },
-    ...{ identity: processIdentity(), durationSeconds: options.leaseSeconds },
-    metadata: { labels: labelsOf(transfer) },
-  });
 }
 
 /** Why a job is to end before its child does. */

@@ -3,6 +3,8 @@ import { volumeSnapshotRestore, type VolumeSnapshotRestore } from '../../api/vol
 import { CONDITIONS, LABELS } from '../../api/names.ts';
 import { FINAL_PHASES } from '../../api/transfer.ts';
 import { labelValue, transferIdOf } from '../../api/derived-names.ts';
+import { orMissing } from '../kubernetes/api-error.ts';
+import type { Client } from '../kubernetes/client.ts';
 import { findCondition } from '../kubernetes/conditions.ts';
 import type { Stored } from '../kubernetes/object.ts';
 import { resourceOf } from '../kubernetes/resource.ts';
@@ -34,6 +36,20 @@ export function formatKey({ operation, namespace, name }: TransferKey): string {
 export function parseKey(key: string): TransferKey {
   const [operation, namespace = '', name = ''] = key.split('/');
   return { operation: operation === 'restore' ? 'restore' : 'backup', namespace, name };
+}
+
+/** As the server has it now. */
+export async function readTransfer(
+  client: Client,
+  { operation, namespace, name }: TransferKey,
+  signal?: AbortSignal,
+): Promise<Transfer | undefined> {
+  if (operation === 'backup') {
+    const object = await orMissing(client.of(BACKUPS).get(namespace, name, { signal }));
+    return object && { operation, object };
+  }
+  const object = await orMissing(client.of(RESTORES).get(namespace, name, { signal }));
+  return object && { operation, object };
 }
 
 /** Computed and not read: the status is the cluster's word, and this becomes a path and the name of a secret. */

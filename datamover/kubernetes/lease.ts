@@ -76,6 +76,11 @@ export interface LeaseOptions {
   readonly durationSeconds: number;
   /** Labels, annotations and owners of the lease while it is held; others that it has stay. */
   readonly metadata?: Pick<ObjectMeta, 'labels' | 'annotations' | 'ownerReferences'>;
+  /**
+   * Asked when a lease that was ours is found deleted: made anew it would lie there for ever where nothing is left to be done under it.
+   * Always made anew without it.
+   */
+  readonly stillWanted?: (signal?: AbortSignal) => Promise<boolean>;
 }
 
 /**
@@ -87,6 +92,7 @@ export class LeaseClaim {
   readonly #leases: KindClient<Lease>;
   readonly #observer = new LeaseObserver();
   #held: Stored<Lease> | undefined;
+  #wasOurs = false;
   #validUntil = -Infinity;
 
   constructor(options: LeaseOptions) {
@@ -125,6 +131,7 @@ export class LeaseClaim {
       if (stale) return this.acquireOrRenew(signal);
     }
     this.#validUntil = this.#held === undefined ? -Infinity : began + this.durationMs;
+    this.#wasOurs ||= this.#held !== undefined;
     return this.#held !== undefined;
   }
 
@@ -153,6 +160,8 @@ export class LeaseClaim {
     const now = microTime();
     const mine = { holderIdentity: identity, leaseDurationSeconds, renewTime: now };
     if (known === undefined) {
+      const { stillWanted } = this.#options;
+      if (this.#wasOurs && stillWanted !== undefined && !(await stillWanted(signal))) return undefined;
       const spec = { ...mine, acquireTime: now, leaseTransitions: 0 };
       return this.#leases.create({ metadata: { ...metadata, namespace, name }, spec }, { signal });
     }
