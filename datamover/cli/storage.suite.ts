@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { TRANSFER_VARIABLE } from '../process/owner.ts';
 import type { DriverSite, SiteVolume } from '../volumes/driver.suite.ts';
 import { sorted } from '../volumes/testing/printable.ts';
 import { Workbench } from './testing/command.ts';
@@ -277,6 +278,15 @@ export function storageSuite(
           const [summary] = await bench.json(['cleanup', url(location), ...access()]);
           const left = [expect.stringContaining(`left ${partial}: since`)];
           expect(summary).toEqual({ message_type: 'summary', removed: [], left });
+          // Of a transfer that has ended, as its object says (K-31).
+          const id = 'b0123456789abcdef';
+          const env = { [TRANSFER_VARIABLE]: id };
+          const hash = createHash('sha256').update(id).digest('hex').slice(0, 12);
+          const ours = partial.replace('-1-1-1-', `-1-1-1-${hash}-`);
+          await site.makeVolume(1 << 20, ours);
+          const cleaned = await bench.json(['cleanup', url(location), ...access()], { env });
+          const removed = [expect.stringContaining(`removed ${ours},`)];
+          expect(cleaned).toEqual([{ message_type: 'summary', removed, left }]);
         }
         const { snapshot_id: id } = await backUp(location, name);
         const foreign = site.scheme === 'zfs' ? '--object-size' : '--volblocksize';

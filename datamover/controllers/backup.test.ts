@@ -16,6 +16,7 @@ import { SECRETS } from '../kubernetes/core-resources.ts';
 import { until } from '../kubernetes/testing/waiting.ts';
 import { findCondition } from '../kubernetes/conditions.ts';
 import { LEASES } from '../kubernetes/lease.ts';
+import { resourceOf } from '../kubernetes/resource.ts';
 import { runOnRepository } from './repository/opening.ts';
 import { DEFAULTS } from './settings.ts';
 import type { AgentDouble } from './testing/agent-double.ts';
@@ -233,6 +234,32 @@ describePeers(
       const ended = await bench.ended(running, 'Canceled');
       expect(ended.status?.message).toContain('it was canceled');
     });
+
+    test('K-31: what a backup of a Ceph snap may still hold whose agent was gone when it ended is named, with what lets it go', async () => {
+      const mortal = await bench.agent('node-3');
+      const { namespace, content } = await bench.makeSnapshot({ node: 'node-3' });
+      const made = await bench.backUp(namespace, content);
+      await bench.processing(made);
+      // There is no ceph-csi here: what the controller writes of one of its snapshots.
+      const storage = { driver: 'rbd', location: 'rbd/csi-snap-1@csi-snap-1', bytes: 2 ** 30 } as const;
+      await bench.client
+        .of(resourceOf(volumeSnapshotBackup))
+        .patch(namespace, made.metadata.name, { status: { storage } }, { subresource: 'status' });
+      await mortal.claim(await bench.read(made));
+      mortal.die();
+      await cancel(made);
+      const { status } = await bench.ended(made, 'Canceled');
+      const volume = 'rbd:rbd/csi-snap-1@csi-snap-1';
+      const told = `${volume} may still be held by what carried it on node node-3, and cannot be deleted then (DATAMOVER_TRANSFER=${status?.transferID} datamover cleanup ${volume} lets it go)`;
+      expect(findCondition(status?.conditions, 'CleanedUp')).toMatchObject({
+        ...{ status: 'True', message: `nothing else of it is left; ${told}` },
+      });
+      await until(
+        async () => (await bench.eventsOf(made)).some(([reason]) => reason === 'AgentDied'),
+        () => 'the event',
+      );
+      expect(await bench.eventsOf(made)).toContainEqual(['AgentDied', told]);
+    }, 180_000);
 
     test('K-30: Velero gave its backup up', async () => {
       const { namespace, content } = await bench.makeSnapshot();

@@ -17,6 +17,7 @@ import type { Ages } from './ages.ts';
 import type { ClusterName } from './cluster-name.ts';
 import { explainFailure, TransferFailure } from './failure.ts';
 import { isWaiting, type TransferFlow } from './flow.ts';
+import { leftHold } from './left-hold.ts';
 import type { Log } from './log.ts';
 import { findRepository } from './repository/access.ts';
 import type { RepositoryMaker } from './repository/opening.ts';
@@ -262,14 +263,13 @@ export class TransferReconciler<T extends TransferKind> {
     }
     await this.#deleteSecret(object);
     await this.#deleteLease(object);
-    const clean = condition(
-      CONDITIONS.cleanedUp,
-      'True',
-      REASONS.complete,
-      'nothing that was made for it is left',
-    );
+    const hold = leftHold(object);
+    const found =
+      hold === undefined ? 'nothing that was made for it is left' : `nothing else of it is left; ${hold}`;
+    const clean = condition(CONDITIONS.cleanedUp, 'True', REASONS.complete, found);
     if (object.status?.phase !== 'Cleanup') {
       await this.#write(object, { batchingStatus: 'Completed' }, [clean]);
+      if (hold !== undefined) this.#tell(object, 'Warning', REASONS.agentDied, hold);
       return undefined;
     }
     const message = this.#sentence(object, 'it is complete');
@@ -301,7 +301,9 @@ export class TransferReconciler<T extends TransferKind> {
   async #letGo(object: Stored<T>, left: boolean): Promise<Reconciled> {
     if (left) {
       const found = object.status?.conditions?.find(({ type }) => type === CONDITIONS.cleanedUp)?.message;
-      const what = found ?? `the transfer ${transferIdOfObject(object)}`;
+      const what = [found ?? `the transfer ${transferIdOfObject(object)}`, leftHold(object) ?? []]
+        .flat()
+        .join('; ');
       this.#tell(object, 'Warning', REASONS.timedOut, `its end took too long; left behind: ${what}`);
       // Whatever else could not be cleaned up, nobody may go on with these.
       await this.#deleteSecret(object);

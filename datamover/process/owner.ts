@@ -53,7 +53,8 @@ export function isGone(owner: string, since: number, reach: Reach, now = Date.no
 /**
  * What became of the process with this name. Of those that we can look for /proc tells. Of others: whoever worked for our own
  * transfer is gone, else we would not have it; on a storage of one machine so is everybody from before its boot. All that is left
- * to tell of the rest is the age: a day, `since` being milliseconds of the epoch.
+ * to tell of the rest is the age: a day, `since` being milliseconds of the epoch by the clock of the other machine (ADR 19: by how
+ * much the two may differ).
  */
 export function fateOf(owner: string, since: number, reach: Reach, now = Date.now()): Fate {
   const [boot, namespace, pid, start, transfer] = owner.split('-');
