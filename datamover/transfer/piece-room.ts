@@ -22,6 +22,11 @@ export class PieceRoom {
     return count > this.#free.length ? undefined : this.#free.splice(this.#free.length - count);
   }
 
+  /** Pieces that others have to give before so many bytes can be taken. */
+  missing(bytes: number): number {
+    return Math.max(0, Math.ceil(bytes / PIECE_BYTES) - this.#free.length);
+  }
+
   give(pieces: readonly Uint8Array[]): void {
     this.#free.push(...pieces);
   }

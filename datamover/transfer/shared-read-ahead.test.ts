@@ -176,7 +176,10 @@ describePeer('minio', 'blobs that a merge loads ahead, from MinIO', () => {
       }
       const expected = createHash('md5').update(Buffer.concat(blobs)).digest('hex');
       expect(new Set(files.map(({ read }) => read.digest('hex')))).toEqual(new Set([expected]));
-      expect(store.begun - before).toBeGreaterThan(files.length * ids.length);
+      const loads = store.begun - before;
+      expect(loads).toBeGreaterThan(files.length * ids.length);
+      // Who gave room up has lost the end of a blob, not all of it.
+      expect(loads).toBeLessThan(4 * files.length * ids.length);
     });
   }, 120_000);
 

@@ -17,7 +17,7 @@ interface ReadAheadLimits {
 
 /**
  * A distant store answers after 20 to 100 ms, in which a merge goes through some blobs. Half a blob of each of 20 streams goes in;
- * with more or longer ones some are loaded twice.
+ * with more or longer ones many are loaded twice (docs/adr/0016).
  */
 const DEFAULT_LIMITS: ReadAheadLimits = { bytes: 16 << 20, blobs: 8, onTheWay: 8 << 20 };
 
@@ -55,7 +55,8 @@ interface Reading {
  * Reads the blobs of many files at once, each in its order, and loads the next ones of those that are being read before they are
  * asked for. A merge reads most of its bytes from a few of a chain's streams and hardly comes to the others for a long time: the
  * more a file is asked, the more of it is on its way, and one that is not asked gives its room to the others. The room is what the
- * limits say, however many files are read: who must have some takes it from who has much and has not been asked for long, in the end even what is left of the blob that it is in the middle of, which is then loaded once more when it goes on.
+ * limits say, however many files are read: who must have some takes what another has ahead, and at last the end of the blob that
+ * another is in the middle of, which is then loaded once more when it comes there.
  */
 export class SharedReadAhead {
   readonly #repository: Repository;
@@ -115,6 +116,8 @@ export class SharedReadAhead {
       reading.waits = true;
       reading.usedAt = ++this.#used;
       if (at === 0) reading.askedAt = ++this.#asked;
+      // Others have taken the rest.
+      if (reading.current?.pieces.length === 0) reading.current = undefined;
       const current = reading.current ?? (await this.#loadNow(reading, id, location, at));
       if (at === 0) this.#fill(reading, ids, number);
       await current.done;
@@ -212,35 +215,29 @@ export class SharedReadAhead {
       const pieces = this.#room.take(bytes);
       if (pieces !== undefined) return pieces;
       const readings = [...this.#readings];
-      const withAhead = this.#leastMissed(
-        readings.filter(({ ahead }) => ahead.length > 0),
-        ({ ahead }) => ahead.length,
-      );
-      const inMiddle = this.#leastMissed(
-        readings.filter(({ waits, current }) => !waits && current !== undefined && current.pieces.length > 0),
-        ({ current }) => current?.pieces.length ?? 0,
+      // Who has much ahead and has not been asked for long.
+      const withAhead = heaviest(readings, ({ ahead, usedAt }) => ahead.length * (1 + this.#used - usedAt));
+      // Of those that are read in turn none comes sooner than another: who has most needs the end of it last.
+      const inMiddle = heaviest(readings, ({ waits, current }) =>
+        waits ? 0 : (current?.pieces.length ?? 0),
       );
       if (withAhead !== undefined) this.#giveUpLast(withAhead);
-      else if (inMiddle !== undefined) this.#giveUpCurrent(inMiddle);
+      else if (inMiddle !== undefined) this.#giveUpEnd(inMiddle, this.#room.missing(bytes));
       else if (readings.some(({ waits, current }) => waits && current !== undefined)) return undefined;
       // Each file has the one piece that is being read.
       else this.#room.grow();
     }
   }
 
-  /** Who has much and has not been asked for long: of those that are read in turn the oldest alone is the one to come next. */
-  #leastMissed(readings: readonly Reading[], has: (reading: Reading) => number): Reading | undefined {
-    const weight = (reading: Reading): number => has(reading) * (this.#used - reading.usedAt);
-    return readings.reduce<Reading | undefined>(
-      (least, reading) => (least === undefined || weight(reading) > weight(least) ? reading : least),
-      undefined,
-    );
-  }
-
   /** The last of those that a file has ahead. */
   #giveUpLast({ ahead, ending }: Reading): void {
     const last = ahead.pop();
     if (last !== undefined) this.#giveUp(last, ending);
+  }
+
+  /** Up to so many pieces of a blob that is there, its last ones: they are loaded again when their turn comes. */
+  #giveUpEnd(reading: Reading, pieces: number): void {
+    this.#give(reading.current?.pieces.splice(-pieces) ?? []);
   }
 
   #giveUpCurrent(reading: Reading): void {
@@ -266,6 +263,19 @@ export class SharedReadAhead {
     this.#waiting = [];
     for (const wake of woken) wake();
   }
+}
+
+/** Undefined where nobody has any weight. */
+function heaviest(readings: readonly Reading[], weigh: (reading: Reading) => number): Reading | undefined {
+  let most = 0;
+  let found: Reading | undefined;
+  for (const reading of readings) {
+    const weight = weigh(reading);
+    if (weight <= most) continue;
+    most = weight;
+    found = reading;
+  }
+  return found;
 }
 
 function* inPieces(blob: Uint8Array): Generator<Uint8Array> {
