@@ -116,6 +116,7 @@ export async function saveFedImage<Facts extends ImageFacts>(
     session,
     {
       ...feed,
+      helps: base !== undefined,
       findBase: (cell, room) =>
         findCell(repository, base, { content, fingerprints }, cell, room, options.signal),
       spoiledBase: (cell, cause) => spoiled(base, content, cell, cause),

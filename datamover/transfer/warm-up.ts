@@ -7,8 +7,9 @@ import { ZVOL_SCRIPT } from './zvol-backup.ts';
 
 /** Starts the threads that a backup of this source is going to need, as far as that is known before anything is asked of it. */
 export function warmUp(source: BackupSource): void {
-  warmWorkers();
   const script = scriptOf(source);
+  // An increment's cells come from a thread that helps the workers; the first backup of a volume starts one worker more.
+  warmWorkers({ helps: script === DIFF_SCRIPT || script === ZVOL_SCRIPT });
   if (script !== undefined) warmThread(script);
 }
 

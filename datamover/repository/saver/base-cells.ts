@@ -67,10 +67,14 @@ export class BaseCells {
     Atomics.notify(this.#words, at);
   }
 
+  isAnswered(slab: number): boolean {
+    return Atomics.load(this.#words, slab * WORDS.all) !== STATES.asked;
+  }
+
   /** Waits for the answer; undefined once `stopped` says so. */
   wait(slab: number, stopped: () => boolean): BaseCell | undefined {
     const at = slab * WORDS.all;
-    while (Atomics.load(this.#words, at) === STATES.asked) {
+    while (!this.isAnswered(slab)) {
       if (stopped()) return undefined;
       Atomics.wait(this.#words, at, STATES.asked, LOOK_EVERY_MS);
     }

@@ -2,6 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { SEALED_CELL_BYTES, type Arena } from './arena.ts';
 import { BaseCells } from './base-cells.ts';
 import { BaseReader } from './base-reader.ts';
+import { BlobThread } from './blob-thread.ts';
 import { Control } from './control.ts';
 import type { FeederMessage, FeederStart } from './messages.ts';
 
@@ -20,7 +21,8 @@ interface Part {
 
 /**
  * The side of a thread that makes cells of an image: it asks for the memory of one, fills it, and gives it to the workers,
- * at once or when it is completed from the base, which the main thread finds. As many wait for that as there are slabs.
+ * at once or when it is completed from the base, which the main thread finds. As many wait for that as there are slabs. Where it
+ * would have to wait itself it does a worker's work: a thread more would cost an increment 35 CPU-ms, and have half a pack of its own.
  */
 export class CellFeeder {
   readonly control: Control;
@@ -29,26 +31,32 @@ export class CellFeeder {
   readonly #bytes: Buffer;
   readonly #bases: BaseCells;
   readonly #reader: BaseReader;
+  /** Undefined where the workers do it all. */
+  readonly #helper: BlobThread | undefined;
   /** Oldest first. */
   readonly #waiting: Waiting[] = [];
   #slab = -1;
   #taken = false;
 
-  constructor({ arena, control, bases, key }: FeederStart, port: MessagePort) {
+  constructor({ arena, control, bases, key, helper }: FeederStart, port: MessagePort) {
     this.control = new Control(control);
     this.#arena = arena;
     this.#port = port;
     this.#bytes = Buffer.from(arena.memory.buffer);
     this.#bases = BaseCells.open(bases);
     this.#reader = new BaseReader(key);
+    this.#helper = helper && new BlobThread(helper, port);
   }
 
   /** The memory of the next cell, with any content; undefined once the job has stopped. One at a time. */
   room(): Buffer | undefined {
     const slab = (this.#slab + 1) % this.#arena.slabs.length;
     // While workers have the slab, what waits for its base is completed: otherwise they would wait for us, and we for them.
-    while (this.#isWaiting(slab) || (this.#waiting.length > 0 && !this.control.isFree(slab)))
+    while (this.#isWaiting(slab) || !this.control.isFree(slab)) {
+      if (!this.#isAnswered() && this.#helper?.help() === true) continue;
+      if (this.#waiting.length === 0) break;
       if (!this.#giveOldest()) return undefined;
+    }
     if (!this.control.acquireSlab(slab)) return undefined;
     this.#slab = slab;
     this.#taken = true;
@@ -69,11 +77,21 @@ export class CellFeeder {
     this.#port.postMessage({ kind: 'incomplete', cell, slab } satisfies FeederMessage);
   }
 
-  /** All cells have been given: waits for those that are not complete. */
+  /** All cells have been given: waits for those that are not complete, and for the workers where it helps them. */
   end(): void {
-    while (this.#waiting.length > 0) if (!this.#giveOldest()) return;
+    while (this.#waiting.length > 0) {
+      if (!this.#isAnswered() && this.#helper?.help() === true) continue;
+      if (!this.#giveOldest()) return;
+    }
     if (this.#taken) this.control.releaseSlab(this.#slab);
     this.control.endInput();
+    this.#helper?.finish();
+  }
+
+  /** Whether the oldest of those that wait can be completed at once. */
+  #isAnswered(): boolean {
+    const [oldest] = this.#waiting;
+    return oldest !== undefined && this.#bases.isAnswered(oldest.slab);
   }
 
   #isWaiting(slab: number): boolean {

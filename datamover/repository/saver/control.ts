@@ -104,9 +104,14 @@ export class Control {
     return !this.stopped;
   }
 
+  /** Blobs that wait for a worker. */
+  get queued(): number {
+    return Atomics.load(this.#words, Word.tail) - Atomics.load(this.#words, Word.head);
+  }
+
   /** Blobs that push() takes now without sleeping. */
   get room(): number {
-    return DESCRIPTORS - (Atomics.load(this.#words, Word.tail) - Atomics.load(this.#words, Word.head));
+    return DESCRIPTORS - this.queued;
   }
 
   endInput(): void {

@@ -67,6 +67,8 @@ export interface FeederStart {
   /** BaseCells: what a cell that the thread knows in parts is completed from. */
   readonly bases: SharedArrayBuffer;
   readonly key: MasterKey;
+  /** Where the thread does a worker's work as well. */
+  readonly helper?: WorkerStart;
   readonly data: unknown;
 }
 
@@ -98,6 +100,8 @@ export type ReaderMessage =
 
 export type FeederMessage =
   | ReaderMessage
+  /** Of one that helps. */
+  | WorkerMessage
   /** The cell in this slab has parts that are the base's. */
   | { readonly kind: 'incomplete'; readonly cell: number; readonly slab: number }
   /** What the base has of this cell cannot be read. */

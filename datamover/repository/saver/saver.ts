@@ -156,6 +156,8 @@ export interface CellFeed {
   readonly input: StreamInput;
   /** For the thread, as FeederStart.data. */
   readonly data: unknown;
+  /** Whether few cells are to be expected, and a base completes them: the thread then does a worker's work beside its own. */
+  readonly helps: boolean;
   /** Finds what the base has of a cell that the thread knows in parts, and puts it into `room`, of SEALED_CELL_BYTES. */
   readonly findBase: (cell: number, room: Uint8Array) => Promise<BaseCell>;
   /** The error of a backup whose base has this cell, but nobody can read it. */
@@ -165,7 +167,9 @@ export interface CellFeed {
 
 /** Saves the cells that a feeding thread makes. */
 export function saveFed(sink: PackSink, feed: CellFeed, options: SaveOptions): Save {
-  const job = new Job(sink, options, workerCount(options), 'fed');
+  const threads = workerCount(options);
+  const helps = feed.helps && threads > 1;
+  const job = new Job(sink, options, threads, 'fed', { helps });
   job.startWorkers();
   return job.run(job.startFeeder(feed));
 }
@@ -179,9 +183,13 @@ function workerCount({ workers }: Pick<SaveOptions, 'workers'>): number {
   return workers ?? Math.min(MAX_WORKERS, Math.max(1, availableParallelism()));
 }
 
-/** Starts as many workers as the next save takes, unless it is a small one; see warmThread. */
-export function warmWorkers(): void {
-  for (let number = 0; number < workerCount({}); number++) warmThread(WORKER_SCRIPT);
+/**
+ * Starts as many workers as the next save takes, unless it is a small one; see warmThread. `helps`: beside a thread that is likely to
+ * help them (CellFeed).
+ */
+export function warmWorkers({ helps }: { readonly helps: boolean } = { helps: false }): void {
+  const workers = Math.max(1, workerCount({}) - (helps ? 1 : 0));
+  for (let number = 0; number < workers; number++) warmThread(WORKER_SCRIPT);
 }
 
 class Job {
@@ -190,6 +198,8 @@ class Job {
   readonly #options: SaveOptions;
   readonly #arena: Arena;
   readonly #workers: number;
+  /** Whether the feeding thread is one more that makes packs. */
+  readonly #helps: boolean;
   readonly #threads: ThreadGroup;
   readonly #blobKind: WorkerStart['blobs'];
   readonly #uploads = new Set<Promise<void>>();
@@ -199,15 +209,23 @@ class Job {
   /** Blobs that workers have told of. */
   #blobs = 0;
 
-  constructor(sink: PackSink, options: SaveOptions, workers: number, input: ArenaNeeds['input']) {
+  /** `makers`: threads that make packs; of a feeding thread that helps the last one is that. */
+  constructor(
+    sink: PackSink,
+    options: SaveOptions,
+    makers: number,
+    input: ArenaNeeds['input'],
+    { helps }: { readonly helps: boolean } = { helps: false },
+  ) {
     this.#sink = sink;
     this.#options = options;
-    this.#workers = workers;
+    this.#workers = helps ? makers - 1 : makers;
+    this.#helps = helps;
     this.#blobKind = BLOBS[input];
     this.#arena = layoutArena({
-      workers,
+      workers: makers,
       packSlots:
-        workers + Math.max(1, Math.min(MAX_UPLOADS[input], sink.uploads, options.uploads ?? Infinity)),
+        makers + Math.max(1, Math.min(MAX_UPLOADS[input], sink.uploads, options.uploads ?? Infinity)),
       input,
     });
     this.#bytes = Buffer.from(this.#arena.memory.buffer);
@@ -215,20 +233,22 @@ class Job {
   }
 
   startWorkers(more: Pick<WorkerStart, 'grid' | 'known'> = {}): void {
-    const index = this.#sink.shareIndex();
     for (let number = 0; number < this.#workers; number++) {
-      const start: WorkerStart = {
-        number,
-        arena: this.#arena,
-        control: this.control.handle,
-        index,
-        key: this.#sink.key,
-        level: this.#options.level,
-        blobs: this.#blobKind,
-        ...more,
-      };
+      const start: WorkerStart = { ...this.#workerStart(number), ...more };
       this.#threads.start<WorkerMessage>(WORKER_SCRIPT, start, (message) => this.#onWorkerMessage(message));
     }
+  }
+
+  #workerStart(number: number): WorkerStart {
+    return {
+      number,
+      arena: this.#arena,
+      control: this.control.handle,
+      index: this.#sink.shareIndex(),
+      key: this.#sink.key,
+      level: this.#options.level,
+      blobs: this.#blobKind,
+    };
   }
 
   /** The answer gives the stream's totals once it has ended. */
@@ -261,6 +281,7 @@ class Job {
       bases: bases.shared,
       key: this.#sink.key,
       data,
+      ...(this.#helps && { helper: this.#workerStart(this.#workers) }),
     };
     let totals = { bytes: 0, blobs: 0 };
     const onMessage = (message: Exclude<FeederMessage, { kind: 'failed' }>): void => {
@@ -268,6 +289,7 @@ class Job {
       else if (message.kind === 'note') feed.onNote(message.note);
       else if (message.kind === 'incomplete') void this.#findBase(message, feed, bases);
       else if (message.kind === 'spoiled') this.#threads.fail(feed.spoiledBase(message.cell, message.cause));
+      else if (message.kind === 'blobs' || message.kind === 'pack') this.#onWorkerMessage(message);
       else totals = message;
     };
     this.#threads.start<FeederMessage>(script, start, onMessage, portsOf(input));

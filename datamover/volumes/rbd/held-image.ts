@@ -5,7 +5,6 @@ import type { RbdConnection } from './command.ts';
 import { checkImageName, formatImageName, withoutSnap } from './image-name.ts';
 import type { ReadJob } from './read-job.ts';
 import { Session, type Asking } from './session.ts';
-import { release } from './session-protocol.ts';
 
 /** As many as are read from the cluster at a time. */
 const AT_ONCE = 4;
@@ -25,6 +24,8 @@ export class HeldImage implements HeldRead {
   readonly #session: Session;
   readonly #job: ReadJob;
   #released: Promise<void> | undefined;
+  /** Bytes of the session's room that are somebody's; there are few who read ranges. */
+  #roomUsed = 0;
 
   private constructor(
     connection: RbdConnection,
@@ -106,20 +107,26 @@ export class HeldImage implements HeldRead {
   async *#ranges(ranges: readonly ByteRange[], signal?: AbortSignal): AsyncGenerator<RangeContent> {
     const subject = formatImageName(this.#job.source.name);
     const asking = { operation: 'read parts of rbd image', subject, signal };
-    const reads: Promise<Buffer>[] = [];
-    const begin = (range: ByteRange | undefined): void => {
+    const longest = ranges.reduce((most, { length }) => Math.max(most, length), 0);
+    const room = this.#roomUsed;
+    this.#roomUsed += AT_ONCE * longest;
+    const place = (i: number): number => room + (i % AT_ONCE) * longest;
+    const buffer = Buffer.allocUnsafeSlow(longest);
+    const reads: Promise<number>[] = [];
+    const begin = (i: number): void => {
+      const range = ranges[i];
       if (range === undefined) return;
-      const read = this.#session.readRange(range, asking);
+      const read = this.#session.ask('range', { ...range, at: place(i) }, asking);
       read.catch(() => undefined);
       reads.push(read);
     };
-    ranges.slice(0, AT_ONCE).forEach(begin);
+    for (let i = 0; i < AT_ONCE; i++) begin(i);
     for (const [i, { offset }] of ranges.entries()) {
-      const bytes = await reads.shift();
-      begin(ranges[i + AT_ONCE]);
-      if (bytes === undefined) continue;
+      const bytes = buffer.subarray(0, await reads.shift());
+      await this.#session.take(place(i), bytes);
+      // In the same place.
+      begin(i + AT_ONCE);
       yield { offset, bytes };
-      release(bytes);
     }
   }
 }

@@ -2,31 +2,28 @@
  * `session-main.js CONNECTION` holds librbd open and answers what it is asked on stdin (session-protocol.ts), in a process of its own
  * since a failed assertion of Ceph's ends the whole process. It ends when stdin does: then whoever asked has ended, or died.
  */
-import { createInterface } from 'node:readline';
 import koffi from 'koffi';
 import { describeCause } from '../../errors.ts';
 import type { RbdConnection } from './command.ts';
 import { SessionWork } from './session-work.ts';
-import { release, toFailure, type Question, type Reply } from './session-protocol.ts';
+import { MessageReader, toFailure, type Question, type Reply } from './session-protocol.ts';
 
 /** How long it may take to let go at the end: nothing that hangs outlives its parent for longer. */
 const END_MS = 4000;
 
 const work = new SessionWork(JSON.parse(process.argv[2] ?? '') as RbdConnection);
 
-async function answer(line: string): Promise<void> {
-  const question = JSON.parse(line) as Question;
+async function answer(question: Question): Promise<void> {
+  const { number } = question;
   try {
-    const { answer, bytes } = await work.answer(question);
-    reply({ number: question.number, answer, ...(bytes && { bytes: bytes.length }) }, bytes);
+    reply({ number, answer: await work.answer(question) });
   } catch (error) {
-    reply({ number: question.number, failure: toFailure(error) });
+    reply({ number, failure: toFailure(error) });
   }
 }
 
-function reply(said: Reply, bytes?: Uint8Array): void {
+function reply(said: Reply): void {
   process.stdout.write(`${JSON.stringify(said)}\n`);
-  if (bytes !== undefined) process.stdout.write(bytes, () => release(bytes));
 }
 
 /** At once: no destructor of Ceph's, and no thread that waits for the cluster, is waited for. */
@@ -40,8 +37,11 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 // The parent may be gone.
 process.stdout.on('error', () => undefined);
 
-createInterface({ input: process.stdin })
-  .on('line', (line) => void answer(line))
+const questions = new MessageReader<Question>((question) => void answer(question));
+process.stdin
+  .on('data', (chunk: Buffer) => questions.push(chunk))
+  // It ends when it is broken, too.
+  .on('error', () => undefined)
   .on('close', () => {
     setTimeout(leave, END_MS);
     work.end().then(leave, (error: unknown) => {

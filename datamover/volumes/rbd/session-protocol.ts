@@ -8,8 +8,8 @@ import { LibrbdError } from './librbd-error.ts';
 import type { ReadJob, SharedImage } from './read-job.ts';
 
 /**
- * What is asked of the process that holds librbd open (session-main.ts), as lines of JSON with a number each; answers come in any
- * order. An answer is a line as well; `bytes` of it follow as they are.
+ * What is asked of the process that holds librbd open (session-main.ts), as lines of JSON with a number each; answers, lines as well,
+ * come in any order.
  */
 interface Dialogue {
   /** Image and snaps as they are now. */
@@ -29,8 +29,8 @@ interface Dialogue {
   hold: { about: ReadJob; answer: null };
   /** Writes the job's diff to the descriptor PIPE: to its end, or until nobody reads it any more. */
   read: { about: null; answer: 'ended' | 'cut off' };
-  /** Reads a range of the held snap: the bytes that follow. */
-  range: { about: ByteRange; answer: null };
+  /** Reads a range of the held snap, cut at the end of the image, to `at` in the file ROOM; answers how many bytes that were. */
+  range: { about: ByteRange & { readonly at: number }; answer: number };
   release: { about: null; answer: null };
 }
 
@@ -45,8 +45,6 @@ export interface Reply {
   readonly number: number;
   readonly answer?: unknown;
   readonly failure?: Failure;
-  /** So many bytes follow the line. */
-  readonly bytes?: number;
 }
 
 /** An error on its way between processes. */
@@ -66,6 +64,8 @@ export interface Failure {
 
 /** Where the session process has the pipe that it writes a diff to. */
 export const PIPE = 3;
+/** And the file that it puts ranges into: its memory is shared with whoever asked. */
+export const ROOM = 4;
 const NEWLINE = 10;
 
 export function toFailure(error: unknown): Failure {
@@ -82,54 +82,23 @@ export function toFailure(error: unknown): Failure {
   return { cause: describeCause(error.cause), said };
 }
 
-/** Gives memory back at once: the collector would be started for each few MiB of it. */
-export function release(bytes: Uint8Array): void {
-  const { buffer, byteOffset, length } = bytes;
-  if (buffer instanceof ArrayBuffer && byteOffset === 0 && length === buffer.byteLength) buffer.transfer(0);
-}
+/** Takes lines of JSON apart. */
+export class MessageReader<Message> {
+  readonly #onMessage: (message: Message) => void;
+  #begun: Buffer[] = [];
 
-/** Takes a session's output apart; what it is given is its own. */
-export class ReplyReader {
-  readonly #onReply: (reply: Reply, bytes: Buffer) => void;
-  #line: Buffer[] = [];
-  #reply: Reply | undefined;
-  #bytes: Buffer = Buffer.alloc(0);
-  #filled = 0;
-
-  constructor(onReply: (reply: Reply, bytes: Buffer) => void) {
-    this.#onReply = onReply;
+  constructor(onMessage: (message: Message) => void) {
+    this.#onMessage = onMessage;
   }
 
   push(chunk: Buffer): void {
-    this.#read(chunk);
-    release(chunk);
-  }
-
-  #read(chunk: Buffer): void {
-    for (let rest = chunk; rest.length > 0;) {
-      if (this.#reply !== undefined) {
-        const count = rest.copy(this.#bytes, this.#filled);
-        this.#filled += count;
-        rest = rest.subarray(count);
-        this.#tellIfWhole();
-        continue;
-      }
-      const end = rest.indexOf(NEWLINE);
-      this.#line.push(Buffer.from(end < 0 ? rest : rest.subarray(0, end)));
-      if (end < 0) return;
+    let rest = chunk;
+    for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
+      const line = Buffer.concat([...this.#begun, rest.subarray(0, end)]);
+      this.#begun = [];
       rest = rest.subarray(end + 1);
-      this.#reply = JSON.parse(Buffer.concat(this.#line).toString('utf8')) as Reply;
-      this.#line = [];
-      this.#bytes = Buffer.allocUnsafe(this.#reply.bytes ?? 0);
-      this.#filled = 0;
-      this.#tellIfWhole();
+      this.#onMessage(JSON.parse(line.toString('utf8')) as Message);
     }
-  }
-
-  #tellIfWhole(): void {
-    const reply = this.#reply;
-    if (reply === undefined || this.#filled < this.#bytes.length) return;
-    this.#reply = undefined;
-    this.#onReply(reply, this.#bytes);
+    if (rest.length > 0) this.#begun.push(rest);
   }
 }

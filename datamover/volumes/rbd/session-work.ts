@@ -1,13 +1,15 @@
+import { writeSync } from 'node:fs';
 import { hasReader } from '../../process/pipe.ts';
 import type { Running } from '../../process/spawn.ts';
 import { Cluster } from './cluster.ts';
 import type { RbdConnection } from './command.ts';
 import { holdSnaps, releaseStaleHolds, unsureHolds } from './hold.ts';
 import { JobReader } from './job-reader.ts';
+import { fixed } from './librbd.ts';
 import type { OpenImage } from './open-image.ts';
 import { PipeWriter } from './pipe-writer.ts';
 import type { ReadJob } from './read-job.ts';
-import { PIPE, type About, type Question } from './session-protocol.ts';
+import { PIPE, ROOM, type About, type Question } from './session-protocol.ts';
 
 /** What changed in such an image is said within a tenth of a second, also where each object is asked. */
 const SMALL_BYTES = 2 ** 36;
@@ -28,6 +30,8 @@ export class SessionWork {
   readonly #programs = new Set<number>();
   /** Clean-ups: an image must not be left open to write. */
   readonly #cleaning = new Set<Promise<unknown>>();
+  /** That ranges are read into, when they are not. */
+  readonly #buffers: Buffer[] = [];
   #reading: Reading | undefined;
   #released: Promise<void> | undefined;
 
@@ -36,29 +40,29 @@ export class SessionWork {
     this.#connected().catch(() => undefined);
   }
 
-  async answer(question: Question): Promise<{ readonly answer: unknown; readonly bytes?: Uint8Array }> {
+  async answer(question: Question): Promise<unknown> {
     const cluster = await this.#connected();
     switch (question.topic) {
       case 'look':
-        return { answer: await cluster.look(question.about) };
+        return cluster.look(question.about);
       case 'flags':
-        return { answer: await flagsOf(cluster, question.about) };
+        return flagsOf(cluster, question.about);
       case 'names':
-        return { answer: await cluster.names(question.about) };
+        return cluster.names(question.about);
       case 'clean':
-        return { answer: await this.#clean(cluster, question.about) };
+        return this.#clean(cluster, question.about);
       case 'unsure':
-        return { answer: await unsureHolds(cluster, question.about) };
+        return unsureHolds(cluster, question.about);
       case 'hold':
         await this.#hold(cluster, question.about);
-        return { answer: null };
+        return null;
       case 'read':
-        return { answer: await this.#read() };
+        return this.#read();
       case 'range':
-        return { answer: null, bytes: await this.#range(question.about) };
+        return this.#range(question.about);
       case 'release':
         await this.#release();
-        return { answer: null };
+        return null;
     }
   }
 
@@ -138,14 +142,26 @@ export class SessionWork {
     finished.then(forget, forget);
   }
 
-  async #range({ offset, length }: About<'range'>): Promise<Uint8Array> {
+  async #range({ offset, length, at }: About<'range'>): Promise<number> {
     const { image: opening, reader } = this.#held();
     const image = await opening;
     // One thread asks Ceph: a sample would only keep back what the backup waits for.
     await Promise.allSettled([reader.extents]);
-    const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(length, image.bytes - offset)));
-    await image.read(offset, bytes);
+    const bytes = Math.max(0, Math.min(length, image.bytes - offset));
+    const buffer = this.#takeBuffer(bytes);
+    try {
+      await image.read(offset, buffer.subarray(0, bytes));
+      for (let done = 0; done < bytes;) done += writeSync(ROOM, buffer, done, bytes - done, at + done);
+    } finally {
+      this.#buffers.push(buffer);
+    }
     return bytes;
+  }
+
+  /** One that was used before has its memory already. */
+  #takeBuffer(bytes: number): Buffer {
+    const used = this.#buffers.pop();
+    return used !== undefined && used.length >= bytes ? used : fixed(bytes);
   }
 
   #release(): Promise<void> {

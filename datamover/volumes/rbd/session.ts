@@ -1,7 +1,8 @@
-import { closeSync } from 'node:fs';
+import { closeSync, readSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { DatamoverError, describeCause } from '../../errors.ts';
 import { makePipe } from '../../process/pipe.ts';
+import { makeSharedFile } from '../../process/shared-file.ts';
 import { currentTransfer, TRANSFER_VARIABLE } from '../../process/owner.ts';
 import { start, type Running } from '../../process/spawn.ts';
 import { within } from '../../process/within.ts';
@@ -9,7 +10,7 @@ import { accessOptions, hintFor, type RbdConnection } from './command.ts';
 import { libraryCommand } from './library-command.ts';
 import { LibrbdError } from './librbd-error.ts';
 import {
-  ReplyReader,
+  MessageReader,
   type About,
   type Answer,
   type Failure,
@@ -27,7 +28,7 @@ export interface Asking {
 
 interface Waiting {
   readonly asking: Asking;
-  answered(reply: Reply, bytes: Buffer): void;
+  answered(reply: Reply): void;
   failed(error: Error): void;
 }
 
@@ -36,6 +37,8 @@ interface Opened {
   readonly questions: PassThrough;
   /** Our end of the pipe that the session writes a diff to. */
   readonly pipe: number;
+  /** The file that the session puts ranges into. */
+  readonly room: number;
 }
 
 /**
@@ -64,14 +67,43 @@ export class Session {
   }
 
   async ask<T extends Topic>(topic: T, about: About<T>, asking: Asking): Promise<Answer<T>> {
-    const { reply } = await this.#say(topic, about, asking);
-    return reply.answer as Answer<T>;
+    const { signal } = asking;
+    if (signal?.aborted === true) throw cancelled(asking);
+    const { questions } = await this.#open();
+    if (this.#ended !== undefined) throw broken(asking, this.#ended);
+    if (this.#closed !== undefined) throw broken(asking, 'it was ended');
+    const number = this.#numbers++;
+    return new Promise((resolve, reject) => {
+      const stop = (): void => settle(() => reject(cancelled(asking)));
+      const settle = (how: () => void): void => {
+        signal?.removeEventListener('abort', stop);
+        this.#waiting.delete(number);
+        how();
+      };
+      this.#waiting.set(number, {
+        asking,
+        answered: ({ answer, failure }) =>
+          settle(() => {
+            if (failure === undefined) resolve(answer as Answer<T>);
+            else reject(explain(failure, asking));
+          }),
+        failed: (error) => settle(() => reject(error)),
+      });
+      signal?.addEventListener('abort', stop, { once: true });
+      if (signal?.aborted === true) stop();
+      questions.write(`${JSON.stringify({ number, topic, about })}\n`);
+    });
   }
 
-  /** A range of what is held, cut at the end of the image. */
-  async readRange(range: About<'range'>, asking: Asking): Promise<Buffer> {
-    const { bytes } = await this.#say('range', range, asking);
-    return bytes;
+  /** What was put into the room at `at`, as much as `bytes` has. */
+  async take(at: number, bytes: Buffer): Promise<void> {
+    const { room } = await this.#open();
+    for (let done = 0; done < bytes.length;) {
+      const count = readSync(room, bytes, done, bytes.length - done, at + done);
+      if (count === 0)
+        throw new Error(`the process that talks to Ceph put ${done} bytes where it said ${bytes.length}`);
+      done += count;
+    }
   }
 
   /** The end of the pipe that a diff is read from; until `closePipe`. */
@@ -96,39 +128,6 @@ export class Session {
     return (this.#closed ??= this.#close());
   }
 
-  async #say<T extends Topic>(
-    topic: T,
-    about: About<T>,
-    asking: Asking,
-  ): Promise<{ readonly reply: Reply; readonly bytes: Buffer }> {
-    const { signal } = asking;
-    if (signal?.aborted === true) throw cancelled(asking);
-    const { questions } = await this.#open();
-    if (this.#ended !== undefined) throw broken(asking, this.#ended);
-    if (this.#closed !== undefined) throw broken(asking, 'it was ended');
-    const number = this.#numbers++;
-    return new Promise((resolve, reject) => {
-      const stop = (): void => settle(() => reject(cancelled(asking)));
-      const settle = (how: () => void): void => {
-        signal?.removeEventListener('abort', stop);
-        this.#waiting.delete(number);
-        how();
-      };
-      this.#waiting.set(number, {
-        asking,
-        answered: (reply, bytes) =>
-          settle(() => {
-            if (reply.failure === undefined) resolve({ reply, bytes });
-            else reject(explain(reply.failure, asking));
-          }),
-        failed: (error) => settle(() => reject(error)),
-      });
-      signal?.addEventListener('abort', stop, { once: true });
-      if (signal?.aborted === true) stop();
-      questions.write(`${JSON.stringify({ number, topic, about })}\n`);
-    });
-  }
-
   #open(): Promise<Opened> {
     if (this.#opened !== undefined) return this.#opened;
     const opened = this.#start();
@@ -144,7 +143,14 @@ export class Session {
     // Also for its checks of what the connection names.
     accessOptions(this.#connection);
     if (this.#closed !== undefined) throw new Error('the session was closed');
-    const pipe = makePipe();
+    const room = makeSharedFile('ranges');
+    let pipe: ReturnType<typeof makePipe>;
+    try {
+      pipe = makePipe();
+    } catch (error) {
+      closeSync(room);
+      throw error;
+    }
     const questions = new PassThrough();
     let running: Running;
     try {
@@ -152,20 +158,19 @@ export class Session {
         ...libraryCommand(this.#connection, 'session-main', [JSON.stringify(this.#connection)]),
         env: { UV_THREADPOOL_SIZE: THREADS, [TRANSFER_VARIABLE]: currentTransfer() },
         input: questions,
-        descriptors: [pipe.write],
+        descriptors: [pipe.write, room],
         operation: 'ask',
         subject: 'Ceph',
       });
     } catch (error) {
       closeSync(pipe.read);
+      closeSync(room);
       throw error;
     } finally {
       closeSync(pipe.write);
     }
     this.#pipeOpen = true;
-    const replies = new ReplyReader((reply, bytes) =>
-      this.#waiting.get(reply.number)?.answered(reply, bytes),
-    );
+    const replies = new MessageReader<Reply>((reply) => this.#waiting.get(reply.number)?.answered(reply));
     running.stdout.on('data', (chunk: Buffer) => {
       try {
         replies.push(chunk);
@@ -178,7 +183,7 @@ export class Session {
       () => this.#end('it ended'),
       (error: unknown) => this.#end(error instanceof DatamoverError ? causeOf(error) : String(error)),
     );
-    return { running, questions, pipe: pipe.read };
+    return { running, questions, pipe: pipe.read, room };
   }
 
   #end(how: string): void {
@@ -190,11 +195,12 @@ export class Session {
     const opened = await this.#opened?.catch(() => undefined);
     if (opened === undefined) return;
     await this.closePipe();
-    const { running, questions } = opened;
+    const { running, questions, room } = opened;
     questions.end();
     const ended = running.finished.catch(() => undefined);
     if ((await within(END_MS, ended, 'late')) === 'late') kill(running.pid);
     await ended;
+    closeSync(room);
   }
 }
 
