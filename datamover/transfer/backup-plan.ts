@@ -146,19 +146,31 @@ async function planSource(
   if (source.kind !== 'driver') return source;
   const { driver, location } = source;
   const volume = await (source.volume ?? driver.identify(location, signal));
-  const planned = async (backups: readonly EarlierBackup[], mustUse?: Id): Promise<DriverSource> => {
+  /** `based`: whether one of the backups can be built on, also where it is not to be. */
+  const planned = async (
+    backups: readonly EarlierBackup[],
+    mustUse?: Id,
+  ): Promise<{ readonly read: ReadPlan; readonly based: boolean }> => {
     const candidates = driver.readsWhole === true ? [] : backups;
     const bases = await readBases(repository, candidates, driver.name, volume.format, signal);
     const request = { bases, ...(mustUse !== undefined && { mustUse }) };
     const read = await driver.planRead(volume, request, signal);
+    const based = read.base !== undefined;
     const ended =
       mustUse === undefined ? await endedChain(repository, read, maxIncrements, signal) : undefined;
-    if (ended === undefined) return { kind: 'driver', driver, read };
+    if (ended === undefined) return { read, based };
     const full = await driver.planRead(volume, { bases: [] }, signal);
-    return { kind: 'driver', driver, read: { ...full, changes: { ...full.changes, because: ended } } };
+    return { read: { ...full, changes: { ...full.changes, because: ended } }, based };
   };
-  if (base === null || parent === null) return planned([]);
-  if (base === undefined) return planned(earlier);
-  // It need not be of this host, nor among the newest.
-  return planned([{ id: base, snapshot: await repository.loadSnapshot(base, signal) }], base);
+  const chosen = async (): Promise<{ readonly read: ReadPlan }> => {
+    if (base === null || parent === null) return planned([]);
+    // It need not be of this host, nor among the newest.
+    if (base !== undefined)
+      return planned([{ id: base, snapshot: await repository.loadSnapshot(base, signal) }], base);
+    // Nearly always it is the newest; what a backup says of itself takes some reads each.
+    const [newest, ...others] = earlier;
+    const last = await planned(newest === undefined ? [] : [newest]);
+    return last.based || others.length === 0 ? last : planned(earlier);
+  };
+  return { kind: 'driver', driver, read: (await chosen()).read };
 }
