@@ -361,17 +361,17 @@ export class Repository {
     subject: string,
     signal?: AbortSignal,
   ): Promise<BlobLocation> {
+    let unreadable = '';
     // What somebody finds who looks at this moment counts for all.
     for (let other = this.#looking; other !== undefined; other = this.#looking) {
       try {
-        await other.done;
+        unreadable = await other.done;
       } catch (error) {
         // He alone was stopped: then we look.
         if (other.signal?.aborted !== true) throw error;
       }
     }
     signal?.throwIfAborted();
-    let unreadable = '';
     if (performance.now() - this.#lookedAgainAt > LOOK_AGAIN_AFTER_MS) {
       const done = this.#readOn(signal);
       this.#looking = { done, signal };

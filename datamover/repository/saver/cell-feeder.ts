@@ -1,4 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
+import { DatamoverError } from '../../errors.ts';
 import { SEALED_CELL_BYTES, type Arena } from './arena.ts';
 import { BaseCells } from './base-cells.ts';
 import { BaseReader } from './base-reader.ts';
@@ -53,7 +54,7 @@ export class CellFeeder {
     const slab = (this.#slab + 1) % this.#arena.slabs.length;
     // While workers have the slab, what waits for its base is completed: otherwise they would wait for us, and we for them.
     while (this.#isWaiting(slab) || !this.control.isFree(slab)) {
-      if (!this.#isAnswered() && this.#helper?.help() === true) continue;
+      if (!this.#isAnswered() && this.#help()) continue;
       if (this.#waiting.length === 0) break;
       if (!this.#giveOldest()) return undefined;
     }
@@ -80,18 +81,22 @@ export class CellFeeder {
   /** All cells have been given: waits for those that are not complete, and for the workers where it helps them. */
   end(): void {
     while (this.#waiting.length > 0) {
-      if (!this.#isAnswered() && this.#helper?.help() === true) continue;
+      if (!this.#isAnswered() && this.#help()) continue;
       if (!this.#giveOldest()) return;
     }
     if (this.#taken) this.control.releaseSlab(this.#slab);
     this.control.endInput();
-    this.#helper?.finish();
+    asWorker(() => this.#helper?.finish());
   }
 
   /** Whether the oldest of those that wait can be completed at once. */
   #isAnswered(): boolean {
     const [oldest] = this.#waiting;
     return oldest !== undefined && this.#bases.isAnswered(oldest.slab);
+  }
+
+  #help(): boolean {
+    return asWorker(() => this.#helper?.help()) === true;
   }
 
   #isWaiting(slab: number): boolean {
@@ -117,5 +122,14 @@ export class CellFeeder {
   #push({ slab, cell, length }: Waiting): void {
     this.control.push({ address: this.#arena.slabs[slab] ?? 0, length, slab, sequence: cell, known: -1 });
     this.control.releaseSlab(slab);
+  }
+}
+
+/** What fails there is no fault of the stream. */
+function asWorker<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    throw new DatamoverError({ operation: 'back up', cause });
   }
 }

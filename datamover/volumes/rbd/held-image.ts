@@ -123,7 +123,7 @@ export class HeldImage implements HeldRead {
     for (let i = 0; i < AT_ONCE; i++) begin(i);
     for (const [i, { offset }] of ranges.entries()) {
       const bytes = buffer.subarray(0, await reads.shift());
-      await this.#session.take(place(i), bytes);
+      await this.#session.take(place(i), bytes, asking);
       // In the same place.
       begin(i + AT_ONCE);
       yield { offset, bytes };

@@ -102,6 +102,37 @@ describePeer('ceph', 'the process that talks to Ceph', () => {
   );
 
   test(
+    'gives ranges until it is let go, and then none',
+    async () => {
+      const { one, two } = await made();
+      const driver = cluster.driver();
+      const { base, plan } = await planned(driver, one, two);
+      const held = await driver.hold(plan);
+      // One thread does both: what is not read keeps the ranges waiting.
+      await readFeed(plan, held.feed, 'b'.repeat(64), base);
+      // Odd lengths, more than are read at once, and one that is cut at the image's end.
+      const ranges = Array.from({ length: 11 }, (_, i) => ({
+        offset: i * 2 * MIB + i,
+        length: MIB + 7 * i + 1,
+      }));
+      ranges.push({ offset: 24 * MIB - 5, length: MIB });
+      const content = await site.read(two);
+      const got: boolean[] = [];
+      for await (const { offset, bytes } of held.readRanges?.(ranges) ?? []) {
+        const { length = 0 } = ranges[got.length] ?? {};
+        got.push(content.subarray(offset, offset + length).equals(bytes));
+      }
+      expect(got).toEqual(ranges.map(() => true));
+      const left = held.readRanges?.(ranges)[Symbol.asyncIterator]();
+      await left?.next();
+      await held.release();
+      await driver.close();
+      await expect(left?.next()).rejects.toThrow('the process that talks to Ceph is gone: it was ended');
+    },
+    PATIENCE,
+  );
+
+  test(
     'that is killed while rbd reads all of an image stops the read at once, though rbd goes on',
     async () => {
       const { two } = await made();

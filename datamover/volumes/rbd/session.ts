@@ -96,12 +96,13 @@ export class Session {
   }
 
   /** What was put into the room at `at`, as much as `bytes` has. */
-  async take(at: number, bytes: Buffer): Promise<void> {
+  async take(at: number, bytes: Buffer, asking: Asking): Promise<void> {
     const { room } = await this.#open();
+    // Its number may be another file's by now.
+    if (this.#closed !== undefined) throw broken(asking, 'it was ended');
     for (let done = 0; done < bytes.length;) {
       const count = readSync(room, bytes, done, bytes.length - done, at + done);
-      if (count === 0)
-        throw new Error(`the process that talks to Ceph put ${done} bytes where it said ${bytes.length}`);
+      if (count === 0) throw broken(asking, `it gave ${done} bytes where it said ${bytes.length}`);
       done += count;
     }
   }
