@@ -1,4 +1,4 @@
-import { closeSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { expect, test } from '@jest/globals';
 import { makeSharedFile } from './shared-file.ts';
 import { run } from './spawn.ts';
@@ -7,6 +7,7 @@ test('a program that is handed the file writes what we read; others do not get i
   const fd = makeSharedFile('test');
   try {
     expect(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')).toMatch(/^flags:\s+0?2\d*2$/m);
+    expect(fstatSync(fd).mode & 0o111).toBe(0);
     writeSync(fd, 'ours ', 0);
     await run({
       file: 'sh',

@@ -4,6 +4,8 @@ import { native } from './native.ts';
 
 /** Of memfd_create(2): programs that are started do not get it, unless it is handed to them. */
 const MFD_CLOEXEC = 1;
+/** Nobody can run it: since Linux 6.3, and a machine may refuse all others (vm.memfd_noexec = 2). */
+const MFD_NOEXEC_SEAL = 8;
 
 type MemfdCreate = (name: string, flags: number) => number;
 
@@ -15,7 +17,9 @@ export function makeSharedFile(name: string): number {
   const create = native()
     .load(null)
     .func('int memfd_create(const char *name, unsigned int flags)') as unknown as MemfdCreate;
-  const fd = create(name, MFD_CLOEXEC);
+  let fd = create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+  // An older kernel does not know the flag.
+  if (fd < 0 && native().errno() === native().os.errno['EINVAL']) fd = create(name, MFD_CLOEXEC);
   if (fd < 0) {
     throw new DatamoverError({
       operation: 'share memory with another process',
