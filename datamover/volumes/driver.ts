@@ -121,7 +121,8 @@ export interface HeldRead {
   readonly held?: Promise<void>;
   /**
    * Reads ranges of the held snapshot, in their order and each in one piece that is good until the next is asked for, to check
-   * "unchanged" parts against the base. Undefined where the storage has no cheap way to read at random.
+   * "unchanged" parts against the base. They may wait until the feed is read, which goes first. Undefined where the storage has no
+   * cheap way to read at random.
    */
   readonly readRanges?: (ranges: readonly ByteRange[], signal?: AbortSignal) => AsyncIterable<RangeContent>;
   /** Asked after all is read, where the storage could not hold still: a sentence if what was read may be of two moments. */
