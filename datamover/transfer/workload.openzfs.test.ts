@@ -30,7 +30,7 @@ const MAX_INCREMENTS = 15;
 const SEED = 20261127;
 /** Each so many batches the newest backup of the volume also goes onto a real volume with other blocks. */
 const BATCHES_PER_RESTORE = 3;
-const PATIENCE = 1_800_000;
+const PATIENCE = 1_500_000;
 const LISTING =
   'find . -exec stat -c "%N %f %s %Y %h" {} + | sort; find . -type f -exec sha256sum {} + | sort; find . -type f | sort | xargs -r getfattr -d';
 

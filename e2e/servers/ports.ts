@@ -1,4 +1,4 @@
-import { createServer } from 'node:net';
+import { createServer, type ListenOptions, type Server } from 'node:net';
 import { randomInt } from 'node:crypto';
 
 /**
@@ -8,21 +8,49 @@ import { randomInt } from 'node:crypto';
 const FIRST = 20_000;
 const LAST = 32_000;
 
-/** The first of `count` neighbouring loopback ports that nobody listens on. */
+/** A server that has not bound its ports by then is not looked out for. */
+const CLAIMED_MS = 120_000;
+
+/** The first of `count` neighbouring loopback ports that nobody listens on, and that nobody else is given for two minutes. */
 export async function freePorts(count: number): Promise<number> {
   for (let attempt = 0; attempt < 200; attempt++) {
     const base = randomInt(FIRST, LAST - count);
     const ports = Array.from({ length: count }, (_, i) => base + i);
-    const free = await Promise.all(ports.map(isFree));
-    if (free.every(Boolean)) return base;
+    const claims: Server[] = [];
+    for (const port of ports) claims.push(...(await claim(port)));
+    const free = claims.length === count && (await Promise.all(ports.map(isFree))).every(Boolean);
+    const release = (): void => claims.forEach((server) => void server.close());
+    if (free) {
+      setTimeout(release, CLAIMED_MS).unref();
+      return base;
+    }
+    release();
   }
   throw new Error(`no ${count} neighbouring free ports between ${FIRST} and ${LAST}`);
 }
 
-function isFree(port: number): Promise<boolean> {
+/**
+ * A name that one process of the machine can have at a time, and that goes with it: two that start servers at the same moment both
+ * find the same ports free. None where another has it.
+ */
+async function claim(port: number): Promise<Server[]> {
+  const server = await listening({ path: `\0velero-datamover-port-${port}` });
+  server?.unref();
+  return server === undefined ? [] : [server];
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = await listening({ port, host: '127.0.0.1' });
+  if (server === undefined) return false;
+  await new Promise((closed) => server.close(closed));
+  return true;
+}
+
+/** Undefined where somebody else listens there. */
+function listening(where: ListenOptions): Promise<Server | undefined> {
   return new Promise((resolve) => {
     const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+    server.once('error', () => resolve(undefined));
+    server.listen(where, () => resolve(server));
   });
 }

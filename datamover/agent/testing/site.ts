@@ -18,6 +18,8 @@ import { until } from '../../kubernetes/testing/waiting.ts';
 import type { AgentOptions } from '../options.ts';
 import { BACKUPS, RESTORES, type Backup, type Restore } from '../transfer.ts';
 
+/** As bin/datamover starts an agent. */
+const NODE_ARGS = ['--max-semi-space-size=1', '--initial-old-space-size=40', '--heap-growing-percent=20'];
 /** Seconds of the leases of agents here. */
 export const TEST_LEASE_SECONDS = 12;
 
@@ -112,7 +114,7 @@ export class AgentSite {
     };
     const script = new URL('./agent-process.js', import.meta.url).pathname;
     const { hostname, port } = new URL(this.cluster.server);
-    return this.#start(['--max-semi-space-size=1', script, JSON.stringify(options)], {
+    return this.#start([...NODE_ARGS, script, JSON.stringify(options)], {
       ...{ KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port, ...env },
     });
   }

@@ -57,4 +57,4 @@ test(`${STEPS} steps in the life of a sparse file, each backed up and restored b
       expect([where, hash('sha256', await readBackup(repository, id))]).toEqual([where, sha256]);
     await repository.close();
   });
-}, 1_800_000);
+}, 900_000);

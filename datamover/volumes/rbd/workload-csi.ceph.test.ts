@@ -4,7 +4,7 @@ import { useCeph } from './testing/cluster.ts';
 import { CsiLife } from './testing/lives.ts';
 import { runLife } from './testing/run-life.ts';
 
-const PATIENCE = 3_600_000;
+const PATIENCE = 1_200_000;
 
 describePeers(['ceph', 'librbd'], 'a random life of a volume of ceph-csi', (_, librbd) => {
   const cluster = useCeph();

@@ -6,7 +6,7 @@ import { runLife } from './testing/run-life.ts';
 
 /** With those of workload-csi 200. */
 const STEPS = 150;
-const PATIENCE = 3_600_000;
+const PATIENCE = 1_200_000;
 
 describePeers(['ceph'], 'a random life of an image', () => {
   const cluster = useCeph();

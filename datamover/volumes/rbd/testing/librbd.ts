@@ -53,6 +53,8 @@ export class Librbd {
     ok('readFile', cluster[0], ceph.environment.CEPH_CONF);
     // A discard clears exactly what it names; by default librbd leaves what does not fill 64 KiB.
     ok('set', cluster[0], 'rbd_skip_partial_discard', 'false');
+    // Its calls hold up the whole process: one that a dead server never answers would hold up the run.
+    for (const server of ['osd', 'mon']) ok('set', cluster[0], `rados_${server}_op_timeout`, '120');
     ok('connect', cluster[0]);
     const io: unknown[] = [null];
     ok('ioctx', cluster[0], ceph.pool, io);
