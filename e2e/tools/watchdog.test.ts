@@ -7,13 +7,13 @@ import { run } from '../../datamover/process/spawn.ts';
 import { scratchDirectory } from '../servers/scratch.ts';
 
 const JEST = fileURLToPath(new URL('../../../node_modules/jest/bin/jest.js', import.meta.url));
-const PATIENCE = fileURLToPath(new URL('patience.js', import.meta.url));
+const WATCHDOG = fileURLToPath(new URL('watchdog.js', import.meta.url));
 
 /** A run of jest's own with these files, of which none may take longer. */
 async function runFiles(files: Readonly<Record<string, string>>, limitSeconds: number) {
-  const folder = await scratchDirectory('patience');
+  const folder = await scratchDirectory('watchdog');
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
-  const config = { rootDir: folder, transform: {}, maxWorkers: 2, reporters: ['default', PATIENCE] };
+  const config = { rootDir: folder, transform: {}, maxWorkers: 2, reporters: ['default', WATCHDOG] };
   return run({
     file: process.execPath,
     args: ['--experimental-vm-modules', '--no-warnings', JEST, '--config', JSON.stringify(config)],

@@ -14,7 +14,7 @@ interface TestFile {
  * while a call does not return (a client library that waits for a dead server, say). It tells what each process was doing, for
  * without that nobody knows what to mend.
  */
-export default class Patience {
+export default class Watchdog {
   readonly #began = new Map<string, number>();
   #watch: NodeJS.Timeout | undefined;
 
