@@ -10,7 +10,7 @@ export default {
   testSequencer: '<rootDir>/e2e/tools/sequencer.js',
   // Between files: each leaves its modules, WASM and shared memory behind in the worker, 1.5 GiB after seventy of them.
   workerIdleMemoryLimit: '1GB',
-  reporters: ['default', '<rootDir>/e2e/tools/watchdog.js', '<rootDir>/e2e/tools/reporter.js'],
+  reporters: ['default', '<rootDir>/e2e/tools/watchdog.js'],
   globalSetup: '<rootDir>/e2e/servers/global-setup.js',
   globalTeardown: '<rootDir>/e2e/servers/global-teardown.js',
 };

@@ -1,4 +1,6 @@
-/** Jest calls this once after all test files: nothing of the run is left running. */
+/** Jest calls this once after all test files: nothing of the run is left running, and what ended too soon is told. */
 export default async function tearDown(): Promise<void> {
-  await globalThis.datamoverTestKeeper?.stop();
+  const keeper = globalThis.datamoverTestKeeper;
+  await keeper?.stop();
+  for (const why of keeper?.losses ?? []) console.error(`A server of the tests was lost: ${why}`);
 }

@@ -15,10 +15,16 @@ import type { KeeperAnswer, KeeperRequest, ServerKind, SharedServers } from './s
 export interface Keeper {
   /** Unix socket on which test files ask for servers: one JSON line each way. */
   readonly socket: string;
+  /** Why servers ended that nobody had stopped. Test files that use such a server fail; those after them get another. */
+  readonly losses: readonly string[];
   stop(): Promise<void>;
 }
 
-type Server = SharedServers[ServerKind] & { stop(): Promise<void> };
+type Server = SharedServers[ServerKind] & {
+  stop(): Promise<void>;
+  /** When it has ended: why, or undefined where it was stopped; of the kinds that tell. */
+  lost?(): Promise<string | undefined>;
+};
 
 function startServer({ kind, tls }: KeeperRequest): Promise<Server> {
   switch (kind) {
@@ -40,6 +46,8 @@ export async function startKeeper(): Promise<Keeper> {
   const home = await scratchDirectory('keeper');
   const socket = join(home, 'socket');
   const servers = new Map<string, Promise<Server>>();
+  const ended: Server[] = [];
+  const losses: string[] = [];
 
   const obtain = (request: KeeperRequest): Promise<Server> => {
     const key = `${request.kind} ${request.tls}`;
@@ -47,6 +55,15 @@ export async function startKeeper(): Promise<Keeper> {
     if (known !== undefined) return known;
     const begun = startServer(request);
     servers.set(key, begun);
+    const replace = async (server: Server): Promise<void> => {
+      const why = await server.lost?.();
+      if (why === undefined) return;
+      losses.push(why);
+      ended.push(server);
+      servers.delete(key);
+    };
+    // Of one that does not start whoever asked for it is told.
+    begun.then(replace, () => undefined);
     return begun;
   };
   const serve = async (connection: Socket): Promise<void> => {
@@ -67,13 +84,12 @@ export async function startKeeper(): Promise<Keeper> {
   await once(listener, 'listening');
   return {
     socket,
+    losses,
     async stop() {
       listener.close();
-      for (const begun of servers.values()) {
-        // One that did not start has told whoever asked for it.
-        const server = await begun.catch(() => undefined);
-        await server?.stop();
-      }
+      const started = await Promise.allSettled(servers.values());
+      for (const one of started) if (one.status === 'fulfilled') await one.value.stop();
+      for (const server of ended) await server.stop();
       await rm(home, { recursive: true, force: true });
     },
   };

@@ -5,8 +5,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { commandFailure, run, start } from '../../datamover/process/spawn.ts';
 import { describePeer } from './describe-peers.ts';
+import { startKeeper } from './keeper.ts';
 import { startOpenZfs, type OpenZfs } from './openzfs.ts';
 import { scratchDirectory } from './scratch.ts';
+import { KEEPER_VARIABLE } from './shared.ts';
 
 describePeer('openzfs', 'OpenZFS', () => {
   let zfs: OpenZfs;
@@ -98,6 +100,25 @@ describePeer('openzfs', 'OpenZFS', () => {
     );
     await rm(folder, { recursive: true });
   }, 120_000);
+
+  test('a shared machine whose kernel panics is told of with its last words, and who asks then gets another', async () => {
+    const keeper = await startKeeper();
+    const ofRun = process.env[KEEPER_VARIABLE];
+    try {
+      process.env[KEEPER_VARIABLE] = keeper.socket;
+      const lost = await startOpenZfs();
+      await expect(lost.run('sh', '-c', 'echo c > /proc/sysrq-trigger')).rejects.toThrow(/went away/);
+      while (keeper.losses.length === 0) await delay(50);
+      expect(keeper.losses).toHaveLength(1);
+      expect(keeper.losses[0]).toMatch(/^OpenZFS: .*qemu.*it ended.*Kernel panic/s);
+      const another = await startOpenZfs();
+      expect(another.environment).not.toEqual(lost.environment);
+      expect(await another.zfs('list', '-Ho', 'name')).toBe('small\ntank\n');
+    } finally {
+      process.env[KEEPER_VARIABLE] = ofRun;
+      await keeper.stop();
+    }
+  }, 480_000);
 
   test('a machine of one’s own stands beside the shared one and is gone after stop', async () => {
     const own = await startOpenZfs({ own: true });

@@ -70,6 +70,8 @@ const PARTITION_START = 2048;
 /** A loaded machine without KVM takes a while. */
 const BOOT_PATIENCE_MS = 180_000;
 const DEVICE_PATIENCE_MS = 60_000;
+/** Where one of a machine's processes ends, the other does at once. */
+const FOLLOW_MS = 1_000;
 
 /** A machine with empty pools; throws when it was not built (see `describePeer`). */
 export async function startOpenZfs(options: OpenZfsOptions = {}): Promise<OpenZfs> {
@@ -77,9 +79,13 @@ export async function startOpenZfs(options: OpenZfsOptions = {}): Promise<OpenZf
   return withCommands(shared ?? (await bootOpenZfs(options)));
 }
 
-type Machine = OpenZfsEndpoint & Pick<OpenZfs, 'stop'>;
+interface Machine extends OpenZfsEndpoint {
+  stop(): Promise<void>;
+  /** When it has ended: why, with its last words, or undefined where it was stopped. */
+  lost(): Promise<string | undefined>;
+}
 
-function withCommands(machine: Machine): OpenZfs {
+function withCommands(machine: Omit<Machine, 'lost'>): OpenZfs {
   const env = machine.environment;
   const inside = (file: string, ...args: string[]): Promise<Output> =>
     run({ file: 'vm', args: [file, ...args], env, subject: file });
@@ -115,7 +121,9 @@ export async function bootOpenZfs({
     OPENZFS_VM: `127.0.0.1:${port}`,
   };
   const daemons: Daemon[] = [];
+  let stopped = false;
   const stop = async (): Promise<void> => {
+    stopped = true;
     for (const daemon of daemons.toReversed()) await daemon.stop();
     await rm(home, { recursive: true, force: true });
   };
@@ -156,12 +164,26 @@ export async function bootOpenZfs({
       const device = `/dev/vd${'ab'.charAt(index)}1`;
       await zpool('create', '-O', `mountpoint=/${name}`, '-o', 'ashift=12', name, device);
     }
-    return { environment, pool: 'tank', smallPool: 'small', stop };
+    const ends: string[] = [];
+    const lost = Promise.race(
+      daemons.map(async (daemon) => ends.push((await daemon.lost) ?? 'stopped')),
+    ).then(async () => {
+      if (stopped) return undefined;
+      await delay(FOLLOW_MS);
+      return `OpenZFS: ${ends.join('; ')}; ${await lastWords(home)}`;
+    });
+    return { environment, pool: 'tank', smallPool: 'small', stop, lost: () => lost };
   } catch (error) {
-    const said = await readFile(join(home, 'console'), 'utf8').catch(() => '');
+    const words = await lastWords(home);
     await stop();
-    throw new Error(`start OpenZFS: its console says: ${said.slice(-2000)}`, { cause: error });
+    throw new Error(`start OpenZFS: ${words}`, { cause: error });
   }
+}
+
+/** Of the machine in this folder: what its console says, the end of it. */
+async function lastWords(home: string): Promise<string> {
+  const said = await readFile(join(home, 'console'), 'utf8').catch(() => '');
+  return `its console says: ${said.slice(-4000)}`;
 }
 
 /** A sparse disk with one partition. */
