@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { isatty } from 'node:tty';
 import { DatamoverError } from '../errors.ts';
+import { exit } from '../process/exit.ts';
 import { followLease } from '../process/lease-line.ts';
 
 /** What a stopped job says: what it was doing, and how to take it up again. */
@@ -92,7 +93,7 @@ function endBySignal(): void {
   process.removeAllListeners('SIGINT');
   process.kill(process.pid, 'SIGINT');
   // The first process of a container is ended by no signal of its own.
-  process.exit(EXIT_CODE);
+  exit(EXIT_CODE);
 }
 
 /** An exit would wait for threads that are in a call which does not return, as one to a disk that hangs. */

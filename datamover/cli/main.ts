@@ -1,3 +1,5 @@
+// The first: it remembers how the standard streams were before anybody used them.
+import { exit, exitWhenWritten } from '../process/exit.ts';
 import { Socket } from 'node:net';
 import { separateProducer } from './command-line.ts';
 import { reportFailure } from './failure.ts';
@@ -42,14 +44,16 @@ function beforeDashes(argv: readonly string[]): readonly string[] {
 }
 
 process.on('uncaughtException', (error) => {
-  process.exit(reportFailure(error, new Output({ json: process.argv.includes('--json'), verbosity: 1 })));
+  exit(reportFailure(error, new Output({ json: process.argv.includes('--json'), verbosity: 1 })));
 });
 
 // A job that waits for something that can never come would end here without a word and with Node's own exit code.
 process.on('beforeExit', () => {
   const cause = new Error('the job waits for something that never comes: a defect of datamover');
-  process.exit(reportFailure(cause, new Output({ json: process.argv.includes('--json'), verbosity: 1 })));
+  void exitWhenWritten(
+    reportFailure(cause, new Output({ json: process.argv.includes('--json'), verbosity: 1 })),
+  );
 });
 
-// Standard output is written synchronously on Linux: nothing is cut off. Idle connections and timers end here.
-process.exit(await main(process.argv.slice(2)));
+// Idle connections and timers end here.
+await exitWhenWritten(await main(process.argv.slice(2)));

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
-import { readFile, truncate } from 'node:fs/promises';
+import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describePeer } from '../../e2e/servers/describe-peers.ts';
 import { run } from '../process/spawn.ts';
 import { Workbench } from './testing/command.ts';
@@ -131,6 +133,21 @@ describe('with other programs', () => {
           env,
         });
         expect(JSON.parse(stdout)).toHaveLength(2);
+      });
+
+      test('a list that a pipe does not take at once comes whole to a slow reader', async () => {
+        const folder = bench.path('many');
+        await mkdir(folder);
+        const names = Array.from({ length: 3000 }, (_, i) => `number ${i} ${'has a long name '.repeat(10)}`);
+        for (const name of names) await writeFile(join(folder, name), '');
+        await peer('backup', '--host', 'with-many', folder);
+        const [list] = (await bench.json(['snapshots', '--host', 'with-many'])) as Fields[][];
+        const listing = await bench.start(['ls', String(list?.[0]?.['id'])]);
+        // It has written what the pipe takes, and has nothing to do but to end.
+        await delay(1_000);
+        const lines = (await text(listing.stdout)).split('\n');
+        await listing.finished;
+        expect(names.filter((name) => !lines.some((line) => line.includes(name)))).toEqual([]);
       });
     });
   }

@@ -3,6 +3,7 @@
  * N skipped`, after the reason of every skip. In CI a skip is a failure: what a test needs must be there.
  */
 import { buildArgv, runCLI } from 'jest';
+import { exitWhenWritten } from '../../datamover/process/exit.ts';
 
 type RunResults = Awaited<ReturnType<typeof runCLI>>['results'];
 type FileResult = RunResults['testResults'][number];
@@ -18,7 +19,7 @@ if (losses.length > 0 && failed.length > 0) {
   results = { ...again, testResults: [...passed, ...again.testResults] };
   for (const why of losses) console.error(`A server of the tests was lost: ${why}`);
 }
-close(results);
+await exitWhenWritten(close(results));
 
 async function runJest(args: string[]): Promise<RunResults> {
   return (await runCLI(await buildArgv(args), [process.cwd()])).results;
@@ -28,7 +29,8 @@ function hasFailed({ numFailingTests, testExecError }: FileResult): boolean {
   return numFailingTests > 0 || testExecError !== undefined;
 }
 
-function close({ success, testResults }: RunResults): void {
+/** The exit status. */
+function close({ success, testResults }: RunResults): number {
   const count = (each: (file: FileResult) => number): number =>
     testResults.reduce((sum, file) => sum + each(file), 0);
   const passed = count((file) => file.numPassingTests);
@@ -36,9 +38,8 @@ function close({ success, testResults }: RunResults): void {
   const failures = count((file) => file.numFailingTests + (file.testExecError === undefined ? 0 : 1));
   const skipped = count((file) => file.numPendingTests + file.numTodoTests);
   for (const [reason, times] of skipReasons(testResults)) console.log(`skipped ${times}: ${reason}`);
-  if (!success || (process.env['CI'] === 'true' && skipped > 0)) process.exitCode = 1;
-  // After whatever else is said.
-  process.once('exit', () => console.log(`${passed} passed, ${failures} failed, ${skipped} skipped`));
+  console.log(`${passed} passed, ${failures} failed, ${skipped} skipped`);
+  return success && (process.env['CI'] !== 'true' || skipped === 0) ? 0 : 1;
 }
 
 function skipReasons(files: readonly FileResult[]): Map<string, number> {

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { exit } from '../../datamover/process/exit.ts';
 
 /** The longest file takes 18 minutes beside two others on two slow processors. */
 const LIMIT_SECONDS = Number(process.env['DATAMOVER_TEST_FILE_SECONDS'] ?? 2400);
@@ -53,7 +54,7 @@ export default class Watchdog {
         // It has ended by itself.
       }
     }
-    process.exit(1);
+    exit(1);
   }
 }
 

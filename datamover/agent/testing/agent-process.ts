@@ -2,6 +2,7 @@
 import { componentLog } from '../../cli/component-log.ts';
 import { makeClient } from '../../kubernetes/client.ts';
 import { loadConfiguration } from '../../kubernetes/configuration.ts';
+import { exit } from '../../process/exit.ts';
 import { AGENT_FIELD_MANAGER, runAgent } from '../agent.ts';
 import type { AgentOptions } from '../options.ts';
 
@@ -13,4 +14,4 @@ process.once('SIGTERM', () => stop.abort());
 const client = makeClient(loadConfiguration({ serviceAccountFolder }), { fieldManager: AGENT_FIELD_MANAGER });
 await runAgent(client, options, componentLog('agent', 'debug', { pod: options.pod }), stop.signal);
 client.close();
-process.exit(0);
+exit(0);
