@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { access, open, readdir, readlink } from 'node:fs/promises';
+import { access, open, readdir, readFile, readlink } from 'node:fs/promises';
 import { PassThrough } from 'node:stream';
-import { commandFailure, run, type Running } from '../process/spawn.ts';
-import { Workbench } from './testing/command.ts';
+import { commandFailure, run, start, type Running } from '../process/spawn.ts';
+import { DATAMOVER, Workbench } from './testing/command.ts';
 
 /** Waits until the command has said something that matches. */
 async function said(stream: NodeJS.ReadableStream, pattern: RegExp): Promise<string> {
@@ -112,6 +112,25 @@ describe('stopping', () => {
     process.kill(running.pid, 'SIGTERM');
     expect(await signalOf(running)).toBe('SIGINT');
     await silent.close();
+  });
+
+  test('one signal ends a command that waits for its reader alone', async () => {
+    const path = bench.path('unread');
+    await run({ file: 'mkfifo', args: [path] });
+    const full = await open(path, 'r+');
+    await full.write(Buffer.alloc(65_536));
+    const intoIt = ['-c', 'exec "$0" --help > "$1"', DATAMOVER, path];
+    const running = await start({ file: 'sh', args: intoIt });
+    const clock = async (): Promise<string> => {
+      const fields = (await readFile(`/proc/${running.pid}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? [];
+      return fields.slice(11, 13).join('+');
+    };
+    // It takes time of the processor until it has said all.
+    for (let last = ''; last !== (last = await clock());)
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+    process.kill(running.pid, 'SIGTERM');
+    expect(await signalOf(running)).toBe('SIGINT');
+    await full.close();
   });
 
   test('a reader that goes away does not end a backup', async () => {

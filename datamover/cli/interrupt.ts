@@ -1,7 +1,6 @@
 import type { Readable } from 'node:stream';
-import { isatty } from 'node:tty';
 import { DatamoverError } from '../errors.ts';
-import { exit } from '../process/exit.ts';
+import { exit, takeLeave } from '../process/exit.ts';
 import { followLease } from '../process/lease-line.ts';
 
 /** What a stopped job says: what it was doing, and how to take it up again. */
@@ -22,6 +21,7 @@ const ORPHAN_GRACE_MS = 15_000;
  */
 export class Interrupt {
   readonly #controller = new AbortController();
+  #over = false;
   #resumption: Resumption = { operation: 'run', hint: 'run the same command again' };
 
   get signal(): AbortSignal {
@@ -36,7 +36,7 @@ export class Interrupt {
   listen(notice: (text: string) => void): void {
     for (const name of SIGNALS) {
       process.on(name, () => {
-        if (this.signal.aborted) endBySignal();
+        if (this.#over || this.signal.aborted) endBySignal();
         else this.#stop(name, notice);
       });
     }
@@ -79,24 +79,27 @@ export class Interrupt {
     notice('stopping and putting things in order (once more to stop at once)');
   }
 
+  /** The job has its end: whoever waits for nothing but the reader of what was said is ended by the first signal. */
+  over(): void {
+    this.#over = true;
+  }
+
   /** The error to report: after a stop whatever was thrown is only the stop's echo. */
   explain(error: unknown): unknown {
     return this.signal.aborted ? this.signal.reason : error;
   }
 }
 
-/** An exit would wait as `endAtOnce` says. What is said at once is written by now. */
+/** What is said at once is written by now. */
 function endBySignal(): void {
-  // An exit would do both: it takes along what must not outlive us, and gives the terminal back.
-  process.emit('exit', EXIT_CODE);
-  if (isatty(0)) process.stdin.setRawMode(false);
+  takeLeave(EXIT_CODE);
   process.removeAllListeners('SIGINT');
   process.kill(process.pid, 'SIGINT');
   // The first process of a container is ended by no signal of its own.
   exit(EXIT_CODE);
 }
 
-/** An exit would wait for threads that are in a call which does not return, as one to a disk that hangs. */
+/** Whatever this process is in the middle of. */
 function endAtOnce(): void {
   process.kill(process.pid, 'SIGKILL');
 }

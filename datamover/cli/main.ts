@@ -35,6 +35,8 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   } catch (error) {
     return reportFailure(interrupt.explain(error), output);
+  } finally {
+    interrupt.over();
   }
 }
 

@@ -135,20 +135,26 @@ describe('with other programs', () => {
         expect(JSON.parse(stdout)).toHaveLength(2);
       });
 
-      test('a list that a pipe does not take at once comes whole to a slow reader', async () => {
-        const folder = bench.path('many');
-        await mkdir(folder);
-        const names = Array.from({ length: 3000 }, (_, i) => `number ${i} ${'has a long name '.repeat(10)}`);
-        for (const name of names) await writeFile(join(folder, name), '');
-        await peer('backup', '--host', 'with-many', folder);
-        const [list] = (await bench.json(['snapshots', '--host', 'with-many'])) as Fields[][];
-        const listing = await bench.start(['ls', String(list?.[0]?.['id'])]);
-        // It has written what the pipe takes, and has nothing to do but to end.
-        await delay(1_000);
-        const lines = (await text(listing.stdout)).split('\n');
-        await listing.finished;
-        expect(names.filter((name) => !lines.some((line) => line.includes(name)))).toEqual([]);
-      });
+      // Once is enough, whoever made the list so long.
+      if (name === 'restic-current') {
+        test('a list that a pipe does not take at once comes whole to a slow reader', async () => {
+          const folder = bench.path('many');
+          await mkdir(folder);
+          const names = Array.from(
+            { length: 3000 },
+            (_, i) => `number ${i} ${'has a long name '.repeat(10)}`,
+          );
+          for (const name of names) await writeFile(join(folder, name), '');
+          await peer('backup', '--host', 'with-many', folder);
+          const [list] = (await bench.json(['snapshots', '--host', 'with-many'])) as Fields[][];
+          const listing = await bench.start(['ls', String(list?.[0]?.['id'])]);
+          // It has written what the pipe takes, and has nothing to do but to end.
+          await delay(1_000);
+          const lines = (await text(listing.stdout)).split('\n');
+          await listing.finished;
+          expect(names.filter((name) => !lines.some((line) => line.includes(name)))).toEqual([]);
+        });
+      }
     });
   }
 });

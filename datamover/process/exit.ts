@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { setImmediate as immediate } from 'node:timers/promises';
 import { native } from './native.ts';
 
 const F_SETFL = 4;
@@ -9,14 +10,13 @@ const STDIO = [0, 1, 2].map((fd) => ({ fd, flags: statusFlags(fd) }));
 /**
  * Ends this process as `process.exit` does, but waits for no thread. Node's own waits for V8's: one that compiles may be waiting for a
  * collection of garbage that the main thread alone could make, and then the process never ends
- * (https://github.com/nodejs/node/issues/54918; seen in one of some thousand commands on a busy machine). Nor are threads of ours waited for, in whatever call they are.
+ * (https://github.com/nodejs/node/issues/54918; seen in one of some thousand commands on a busy machine). Nor are threads of ours waited
+ * for: only what holds the kernel itself (a disk that is gone) holds the process.
  */
 export function exit(status: number): never {
-  process.emit('exit', status);
+  takeLeave(status);
   try {
-    const library = native().load(null);
-    restoreStdio(library);
-    library.func('void _exit(int status)')(status);
+    native().load(null).func('void _exit(int status)')(status);
   } catch {
     // Whoever lacks the native part ends the ordinary way.
   }
@@ -25,18 +25,32 @@ export function exit(status: number): never {
 
 /** The same once all is written that was said: a pipe takes 64 KiB at a time, and the rest waits in this process for its reader. */
 export async function exitWhenWritten(status: number): Promise<never> {
-  await Promise.all([process.stdout, process.stderr].map(written));
+  for (const stream of [process.stdout, process.stderr]) await written(stream);
+  // A write that failed says so a moment later.
+  await immediate();
   return exit(status);
 }
 
-/** An error of the stream is its listeners' affair. */
-function written(stream: NodeJS.WriteStream): Promise<void> {
-  return new Promise((resolve) => void stream.write('', () => resolve()));
+/** What an end owes to others: the listeners of `exit` run, and the terminal and the standard streams are as they were. */
+export function takeLeave(status: number): void {
+  process.emit('exit', status);
+  process.removeAllListeners('exit');
+  if (process.stdin.isRaw) process.stdin.setRawMode(false);
+  try {
+    restoreStdio();
+  } catch {
+    // As above.
+  }
+}
+
+/** An error of the stream is its listeners' affair. Nothing is written to one that has nothing to say: it may be broken. */
+async function written(stream: NodeJS.WriteStream): Promise<void> {
+  if (stream.writableLength > 0) await new Promise((resolve) => stream.write('', resolve));
 }
 
 /** Others may have the same open files: a pipe that we made non-blocking would stay so for them. */
-function restoreStdio(library: ReturnType<ReturnType<typeof native>['load']>): void {
-  const fcntl = library.func('int fcntl(int fd, int command, ...)');
+function restoreStdio(): void {
+  const fcntl = native().load(null).func('int fcntl(int fd, int command, ...)');
   for (const { fd, flags } of STDIO) {
     const now = statusFlags(fd);
     if (flags !== undefined && now !== undefined && (flags ^ now) & O_NONBLOCK)
