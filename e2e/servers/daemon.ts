@@ -9,8 +9,8 @@ import { start, type Command } from '../../datamover/process/spawn.ts';
 
 export interface Daemon {
   readonly pid: number;
-  /** When it has ended: why, or undefined where it was stopped. */
-  readonly lost: Promise<string | undefined>;
+  /** How it ended, as far as that is known yet. */
+  ended(): string | undefined;
   stop(): Promise<void>;
 }
 
@@ -48,8 +48,7 @@ export async function startDaemon(command: DaemonCommand): Promise<Daemon> {
     if (said.length > 100) said.shift();
   });
   let ended: string | undefined;
-  let stopped = false;
-  const end = running.finished.then(
+  running.finished.then(
     () => (ended = 'it ended'),
     (error: unknown) => (ended = describeCause(error)),
   );
@@ -66,9 +65,8 @@ export async function startDaemon(command: DaemonCommand): Promise<Daemon> {
   }
   return {
     pid: running.pid,
-    lost: end.then((why) => (stopped ? undefined : `${command.file}: ${why}`)),
+    ended: () => ended,
     async stop() {
-      stopped = true;
       const closed = running.stdout.closed ? undefined : once(running.stdout, 'close');
       await running.stop();
       await closed;

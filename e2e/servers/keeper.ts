@@ -15,15 +15,18 @@ import type { KeeperAnswer, KeeperRequest, ServerKind, SharedServers } from './s
 export interface Keeper {
   /** Unix socket on which test files ask for servers: one JSON line each way. */
   readonly socket: string;
-  /** Why servers ended that nobody had stopped. Test files that use such a server fail; those after them get another. */
+  /**
+   * The last words of servers that ended though nobody had stopped them, once `stop` has resolved: of OpenZFS' virtual machine, which
+   * alone tells. Test files that use it then fail; those after them get another.
+   */
   readonly losses: readonly string[];
   stop(): Promise<void>;
 }
 
 type Server = SharedServers[ServerKind] & {
   stop(): Promise<void>;
-  /** When it has ended: why, or undefined where it was stopped; of the kinds that tell. */
-  lost?(): Promise<string | undefined>;
+  alive?(): Promise<boolean>;
+  lastWords?(): Promise<string>;
 };
 
 function startServer({ kind, tls }: KeeperRequest): Promise<Server> {
@@ -46,25 +49,26 @@ export async function startKeeper(): Promise<Keeper> {
   const home = await scratchDirectory('keeper');
   const socket = join(home, 'socket');
   const servers = new Map<string, Promise<Server>>();
-  const ended: Server[] = [];
   const losses: string[] = [];
+  const burials: Promise<void>[] = [];
 
-  const obtain = (request: KeeperRequest): Promise<Server> => {
+  const isThere = async (server: Server): Promise<boolean> => (await server.alive?.()) !== false;
+  const bury = async (server: Server): Promise<void> => {
+    losses.push((await server.lastWords?.()) ?? '');
+    await server.stop();
+  };
+  const obtain = async (request: KeeperRequest): Promise<Server> => {
     const key = `${request.kind} ${request.tls}`;
-    const known = servers.get(key);
-    if (known !== undefined) return known;
-    const begun = startServer(request);
+    const begun = servers.get(key) ?? startServer(request);
     servers.set(key, begun);
-    const replace = async (server: Server): Promise<void> => {
-      const why = await server.lost?.();
-      if (why === undefined) return;
-      losses.push(why);
-      ended.push(server);
+    const server = await begun;
+    if (await isThere(server)) return server;
+    // Of several who find it so the first sees to it.
+    if (servers.get(key) === begun) {
       servers.delete(key);
-    };
-    // Of one that does not start whoever asked for it is told.
-    begun.then(replace, () => undefined);
-    return begun;
+      burials.push(bury(server));
+    }
+    return obtain(request);
   };
   const serve = async (connection: Socket): Promise<void> => {
     const lines = createInterface({ input: connection });
@@ -87,9 +91,12 @@ export async function startKeeper(): Promise<Keeper> {
     losses,
     async stop() {
       listener.close();
-      const started = await Promise.allSettled(servers.values());
-      for (const one of started) if (one.status === 'fulfilled') await one.value.stop();
-      for (const server of ended) await server.stop();
+      // One that did not start has told whoever asked for it.
+      for (const one of await Promise.allSettled(servers.values())) {
+        if (one.status === 'rejected') continue;
+        await ((await isThere(one.value)) ? one.value.stop() : bury(one.value));
+      }
+      await Promise.all(burials);
       await rm(home, { recursive: true, force: true });
     },
   };

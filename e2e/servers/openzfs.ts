@@ -18,8 +18,10 @@
  * assertion of OpenZFS), or fill its memory, wants a machine of its own: `startOpenZfs({ own: true })`.
  * Destroy, receive and rollback want nobody to have the zvol open.
  */
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, open, readFile, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { run, type Output } from '../../datamover/process/spawn.ts';
@@ -70,8 +72,10 @@ const PARTITION_START = 2048;
 /** A loaded machine without KVM takes a while. */
 const BOOT_PATIENCE_MS = 180_000;
 const DEVICE_PATIENCE_MS = 60_000;
-/** Where one of a machine's processes ends, the other does at once. */
-const FOLLOW_MS = 1_000;
+/** How a process ended is known a second after it; virtiofsd's end does not follow from qemu's at once. */
+const FOLLOW_MS = 2_000;
+/** As they are started. */
+const NAMES = ['virtiofsd', 'qemu'];
 
 /** A machine with empty pools; throws when it was not built (see `describePeer`). */
 export async function startOpenZfs(options: OpenZfsOptions = {}): Promise<OpenZfs> {
@@ -81,11 +85,13 @@ export async function startOpenZfs(options: OpenZfsOptions = {}): Promise<OpenZf
 
 interface Machine extends OpenZfsEndpoint {
   stop(): Promise<void>;
-  /** When it has ended: why, with its last words, or undefined where it was stopped. */
-  lost(): Promise<string | undefined>;
+  /** Whether commands can be given to it. */
+  alive(): Promise<boolean>;
+  /** Of one that has ended by itself: how its processes ended, and what its console says. */
+  lastWords(): Promise<string>;
 }
 
-function withCommands(machine: Omit<Machine, 'lost'>): OpenZfs {
+function withCommands(machine: Omit<Machine, 'alive' | 'lastWords'>): OpenZfs {
   const env = machine.environment;
   const inside = (file: string, ...args: string[]): Promise<Output> =>
     run({ file: 'vm', args: [file, ...args], env, subject: file });
@@ -121,9 +127,7 @@ export async function bootOpenZfs({
     OPENZFS_VM: `127.0.0.1:${port}`,
   };
   const daemons: Daemon[] = [];
-  let stopped = false;
   const stop = async (): Promise<void> => {
-    stopped = true;
     for (const daemon of daemons.toReversed()) await daemon.stop();
     await rm(home, { recursive: true, force: true });
   };
@@ -164,26 +168,37 @@ export async function bootOpenZfs({
       const device = `/dev/vd${'ab'.charAt(index)}1`;
       await zpool('create', '-O', `mountpoint=/${name}`, '-o', 'ashift=12', name, device);
     }
-    const ends: string[] = [];
-    const lost = Promise.race(
-      daemons.map(async (daemon) => ends.push((await daemon.lost) ?? 'stopped')),
-    ).then(async () => {
-      if (stopped) return undefined;
+    const alive = async (): Promise<boolean> =>
+      daemons.every(({ pid }) => existsSync(`/proc/${pid}`)) && (await accepts(port));
+    const lastWords = async (): Promise<string> => {
       await delay(FOLLOW_MS);
-      return `OpenZFS: ${ends.join('; ')}; ${await lastWords(home)}`;
-    });
-    return { environment, pool: 'tank', smallPool: 'small', stop, lost: () => lost };
+      const ends = daemons.map((daemon, i) => `${NAMES[i] ?? ''} ${daemon.ended() ?? 'is there'}`);
+      return `OpenZFS: ${ends.join(', ')}; ${await consoleOf(home)}`;
+    };
+    return { environment, pool: 'tank', smallPool: 'small', stop, alive, lastWords };
   } catch (error) {
-    const words = await lastWords(home);
+    const said = await consoleOf(home);
     await stop();
-    throw new Error(`start OpenZFS: ${words}`, { cause: error });
+    throw new Error(`start OpenZFS: ${said}`, { cause: error });
   }
 }
 
-/** Of the machine in this folder: what its console says, the end of it. */
-async function lastWords(home: string): Promise<string> {
+async function consoleOf(home: string): Promise<string> {
   const said = await readFile(join(home, 'console'), 'utf8').catch(() => '');
   return `its console says: ${said.slice(-4000)}`;
+}
+
+/** The kernel refuses where nobody listens. */
+async function accepts(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
 }
 
 /** A sparse disk with one partition. */
