@@ -14,9 +14,10 @@ class Way {
   readonly #sockets = new Set<net.Socket>();
   #listener = net.createServer();
   port = 0;
-  /** Each connection ends after so many bytes from the server. */
-  bytesToLive = Infinity;
+  /** A connection ends each time that so many bytes have gone this way, whoever's. */
+  bytesToCut = Infinity;
   cuts = 0;
+  #bytes = 0;
 
   constructor(server: string) {
     this.#server = new URL(server);
@@ -39,7 +40,6 @@ class Way {
 
   #join(client: net.Socket): void {
     const server = net.connect(Number(this.#server.port), this.#server.hostname);
-    let rest = this.bytesToLive * (0.5 + Math.random());
     for (const [from, to] of [
       [client, server],
       [server, client],
@@ -51,8 +51,9 @@ class Way {
         to.destroy();
       });
       from.on('data', (chunk: Buffer) => {
-        rest -= chunk.length;
-        if (rest < 0) {
+        this.#bytes += chunk.length;
+        if (this.#bytes >= this.bytesToCut) {
+          this.#bytes = 0;
           this.cuts++;
           client.resetAndDestroy();
         } else if (!to.write(chunk)) {
@@ -84,7 +85,7 @@ describePeer('minio', 'A bad way to S3', () => {
       });
       await store.create();
 
-      way.bytesToLive = 12e6;
+      way.bytesToCut = 12e6;
       await way.close();
       await way.open();
       const files = await Promise.all(
