@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { setImmediate as immediate } from 'node:timers/promises';
+import { isatty } from 'node:tty';
 import { native } from './native.ts';
 
 const F_SETFL = 4;
@@ -35,7 +36,8 @@ export async function exitWhenWritten(status: number): Promise<never> {
 export function takeLeave(status: number): void {
   process.emit('exit', status);
   process.removeAllListeners('exit');
-  if (process.stdin.isRaw) process.stdin.setRawMode(false);
+  // Whatever else it is would be opened for nothing.
+  if (isatty(0) && process.stdin.isRaw) process.stdin.setRawMode(false);
   try {
     restoreStdio();
   } catch {
