@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { DatamoverError } from '../errors.ts';
-import { exit, takeLeave } from '../process/exit.ts';
+import { exit, prepareExit } from '../process/exit.ts';
 import { followLease } from '../process/lease-line.ts';
 
 /** What a stopped job says: what it was doing, and how to take it up again. */
@@ -92,7 +92,7 @@ export class Interrupt {
 
 /** What is said at once is written by now. */
 function endBySignal(): void {
-  takeLeave(EXIT_CODE);
+  prepareExit(EXIT_CODE);
   process.removeAllListeners('SIGINT');
   process.kill(process.pid, 'SIGINT');
   // The first process of a container is ended by no signal of its own.

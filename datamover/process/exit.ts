@@ -15,7 +15,7 @@ const STDIO = [0, 1, 2].map((fd) => ({ fd, flags: statusFlags(fd) }));
  * for: only what holds the kernel itself (a disk that is gone) holds the process.
  */
 export function exit(status: number): never {
-  takeLeave(status);
+  prepareExit(status);
   try {
     native().load(null).func('void _exit(int status)')(status);
   } catch {
@@ -33,7 +33,7 @@ export async function exitWhenWritten(status: number): Promise<never> {
 }
 
 /** What an end owes to others: the listeners of `exit` run, and the terminal and the standard streams are as they were. */
-export function takeLeave(status: number): void {
+export function prepareExit(status: number): void {
   process.emit('exit', status);
   process.removeAllListeners('exit');
   // Whatever else it is would be opened for nothing.

@@ -1,3 +1,4 @@
+/* Long, for it is all that an open repository can be asked; how each is done lies in files of its own. */
 import { DatamoverError } from '../errors.ts';
 import type { FileInfo, FileType, Store } from '../store/store.ts';
 import { programVersion } from '../version.ts';

@@ -50,12 +50,13 @@ export async function startKeeper(): Promise<Keeper> {
   const socket = join(home, 'socket');
   const servers = new Map<string, Promise<Server>>();
   const losses: string[] = [];
-  const burials: Promise<void>[] = [];
+  const replaced: Promise<void>[] = [];
 
   const isThere = async (server: Server): Promise<boolean> => (await server.alive?.()) !== false;
-  const bury = async (server: Server): Promise<void> => {
+  const takeAway = async (server: Server): Promise<void> => {
     losses.push((await server.lastWords?.()) ?? '');
-    await server.stop();
+    // What is left of one that is gone must not end the run.
+    await server.stop().catch((error: unknown) => losses.push(describeCause(error)));
   };
   const obtain = async (request: KeeperRequest): Promise<Server> => {
     const key = `${request.kind} ${request.tls}`;
@@ -66,7 +67,7 @@ export async function startKeeper(): Promise<Keeper> {
     // Of several who find it so the first sees to it.
     if (servers.get(key) === begun) {
       servers.delete(key);
-      burials.push(bury(server));
+      replaced.push(takeAway(server));
     }
     return obtain(request);
   };
@@ -94,9 +95,9 @@ export async function startKeeper(): Promise<Keeper> {
       // One that did not start has told whoever asked for it.
       for (const one of await Promise.allSettled(servers.values())) {
         if (one.status === 'rejected') continue;
-        await ((await isThere(one.value)) ? one.value.stop() : bury(one.value));
+        await ((await isThere(one.value)) ? one.value.stop() : takeAway(one.value));
       }
-      await Promise.all(burials);
+      await Promise.all(replaced);
       await rm(home, { recursive: true, force: true });
     },
   };

@@ -16,7 +16,7 @@ const losses = globalThis.datamoverTestKeeper?.losses ?? [];
 const failed = results.testResults.filter(hasFailed);
 // That a server broke off says nothing of the tests that used it, and which did is not known: what they break themselves they break again.
 if (losses.length > 0 && failed.length > 0) {
-  console.error(`Servers of the tests were lost. The files that failed run again:`);
+  console.error('Servers of the tests were lost. The files that failed run again:');
   const passed = results.testResults.filter((file) => !hasFailed(file));
   const again = await runJest({
     ...argv,
