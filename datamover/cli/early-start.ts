@@ -15,6 +15,7 @@ export class EarlyStart {
   readonly #stop = new AbortController();
   #volume: Promise<SourceVolume> | undefined;
   #cleaned: Promise<void> | undefined;
+  #warm = false;
 
   constructor(source: BackupSource, output: Output, options: { readonly dryRun: boolean }) {
     this.#source = source;
@@ -24,12 +25,24 @@ export class EarlyStart {
 
   /** While the repository's key is derived. */
   begin(interrupt: AbortSignal): void {
-    warmUp(this.#source);
-    if (this.#source.kind !== 'driver') return;
+    if (this.#source.kind !== 'driver') return this.warmUp();
     const { driver, location } = this.#source;
     this.#volume = driver.identify(location, AbortSignal.any([interrupt, this.#stop.signal]));
     // Whoever needs it hears of its failure; the repository's own come first.
-    this.#volume.catch(() => undefined);
+    this.#volume.then(
+      () => this.warmUp(),
+      () => undefined,
+    );
+  }
+
+  /**
+   * Starts the threads, once. Each costs as much of a processor as a process: they do not begin together with the one that looks at the
+   * source, and at the latest when the repository is open.
+   */
+  warmUp(): void {
+    if (this.#warm || this.#stop.signal.aborted) return;
+    this.#warm = true;
+    warmUp(this.#source);
   }
 
   /** When the repository is open and locked. Of a source that is not there nothing is cleaned up. */

@@ -27,8 +27,10 @@ export interface SessionOptions {
   readonly index?: boolean;
   /** Standard input carries a volume, so nothing can be asked there. */
   readonly stdinIsData?: boolean;
-  /** Called when the repository is there and the key is being derived, in another thread: for what else takes time. */
+  /** Called when the repository is there and the key is about to be derived: for what other processes can do meanwhile. */
   readonly meanwhile?: () => void;
+  /** Called when the key is there. */
+  readonly opened?: () => void;
 }
 
 export interface Session {
@@ -132,6 +134,7 @@ async function openAt<T>(
       ...(opening.meanwhile && { onDerive: opening.meanwhile }),
       ...(keyHint === undefined || keyHint === '' ? {} : { keyHint }),
     });
+    opening.opened?.();
     let done = false;
     try {
       const lock = await takeLock(context, repository, opening);

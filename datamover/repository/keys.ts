@@ -31,7 +31,7 @@ export interface KeySearch {
   readonly hint?: string | undefined;
   /** Whether a key that opens belongs to this repository: it must open the config. */
   readonly fits: (master: MasterKey) => boolean;
-  /** Called once, when the first derivation has begun in another thread. */
+  /** Called once, before the first derivation. */
   readonly onDerive?: (() => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -50,10 +50,9 @@ export async function searchKey(store: Store, search: KeySearch): Promise<Opened
     const subject = fileSubject('keys', id);
     try {
       const file = decodeKeyFile(await loadChecked(store, 'keys', id, signal), subject);
-      const opening = openKeyFile(file, password, subject);
       onDerive?.();
       onDerive = undefined;
-      const master = await opening;
+      const master = await openKeyFile(file, password, subject);
       if (master !== undefined && fits(master)) return { id, master };
       if (master !== undefined)
         throw new DatamoverError({ operation: 'use', subject, cause: 'it does not open the config' });

@@ -192,6 +192,13 @@ describe('the index in memory', () => {
             expect(index.isLive(type, raw)).toBe(live.has(name));
           }
           expect(index.lookup('data', randomBytes(32))).toBeUndefined();
+          const data = [...any.values()]
+            .filter(({ type }) => type === 'data')
+            .map((blob) => toBytes(blob.id));
+          expect(index.missing('data', [randomBytes(32), ...data, randomBytes(32)])).toEqual([
+            0,
+            data.length + 1,
+          ]);
         },
       ),
     );
@@ -299,6 +306,7 @@ describe('the index in memory', () => {
     const raw = randomBytes(32);
     expect([index.claim(raw), index.claim(raw), index.claim(raw, 'tree')]).toEqual([true, false, true]);
     expect(index.lookup('data', raw)).toBeUndefined();
+    expect(index.missing('data', [raw])).toEqual([0]);
     expect([index.isLive('data', raw), index.blobCount]).toEqual([false, 0]);
     index.releaseClaims();
     expect([index.claim(raw), index.claim(raw)]).toEqual([true, false]);

@@ -120,6 +120,19 @@ export class MemoryIndex implements BlobIndex {
     });
   }
 
+  missing(type: BlobType, ids: Iterable<Uint8Array>): number[] {
+    return this.#locked(() => {
+      const places: number[] = [];
+      let place = 0;
+      for (const id of ids) {
+        const number = this.#find(type, id);
+        if (number < 0 || this.#packOf(number) === 0) places.push(place);
+        place++;
+      }
+      return places;
+    });
+  }
+
   isLive(type: BlobType, id: Uint8Array): boolean {
     return this.#locked(() => this.#isLive(this.#find(type, id)));
   }

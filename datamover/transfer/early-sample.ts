@@ -1,11 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import { BitSet } from '../repository/bit-set.ts';
 import type { BlobProof } from '../repository/blob-proof.ts';
 import { CELL_BYTES } from '../repository/saver/saver.ts';
 import type { HeldRead } from '../volumes/driver.ts';
 import type { SampleRequest } from './backup-plan.ts';
 import type { BaseContent } from './fed-image.ts';
-import { drawSample, sameCells, sampleSize, type KeptCells, type SampleReport } from './sample.ts';
+import {
+  drawNumbers,
+  drawSample,
+  sameCells,
+  sampleSize,
+  type KeptCells,
+  type SampleReport,
+} from './sample.ts';
 
 type ReadRanges = NonNullable<HeldRead['readRanges']>;
 
@@ -35,7 +41,7 @@ export class EarlySample {
     this.#source = source;
     this.#request = { seed: randomUUID(), ...request };
     this.#signal = signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]);
-    const chosen = drawSample(comparable(source), this.#request);
+    const chosen = drawNumbers(comparable(source), this.#request);
     this.#compared = this.#compare(chosen, source.base);
     this.#compared.catch(() => undefined);
   }
@@ -72,11 +78,8 @@ export class EarlySample {
   }
 }
 
-/** Cells that the source has as well, and as long. */
-function comparable({ baseBytes, bytes }: SampleSource): BitSet {
-  const whole = Math.floor(Math.min(baseBytes, bytes) / CELL_BYTES);
-  const cells = baseBytes === bytes ? Math.ceil(bytes / CELL_BYTES) : whole;
-  const set = new BitSet(cells);
-  for (let cell = 0; cell < cells; cell++) set.add(cell);
-  return set;
+/** How many cells, from the first, the source has as well, and as long. */
+function comparable({ baseBytes, bytes }: SampleSource): number {
+  if (baseBytes === bytes) return Math.ceil(bytes / CELL_BYTES);
+  return Math.floor(Math.min(baseBytes, bytes) / CELL_BYTES);
 }

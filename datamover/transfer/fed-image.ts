@@ -202,26 +202,18 @@ async function loadContent(
   const walk = inFlight(segments(), SEGMENTS_AT_ONCE, addFingerprints);
   while ((await walk.next()).done !== true);
   signal?.throwIfAborted();
-  let unknown = unknownCells(repository, content);
+  let unknown = repository.index.missing('data', content);
   const [first] = unknown;
   if (first !== undefined) {
     // A backup that ended since our index was read: loading a blob of it reads the index on.
     await repository.loadBlob('data', fromBytes(content.at(first))).catch(() => undefined);
-    unknown = unknownCells(repository, content);
+    unknown = repository.index.missing('data', content);
   }
   return { content, fingerprints, unknown: unknown.length };
 }
 
 function* idsOf(content: ContentList, cells: BitSet): Generator<Uint8Array> {
   for (const cell of cells) yield content.at(cell);
-}
-
-function unknownCells(repository: Repository, content: ContentList): number[] {
-  const unknown: number[] = [];
-  for (let cell = 0; cell < content.length; cell++) {
-    if (repository.index.lookup('data', content.at(cell)) === undefined) unknown.push(cell);
-  }
-  return unknown;
 }
 
 /** A cell of the base, for whoever completes a new one from it; see CellFeed.findBase. */

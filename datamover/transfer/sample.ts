@@ -37,23 +37,28 @@ export function sampleSize(kept: number, asked?: number): number {
   return Math.min(kept, asked ?? Math.min(MOST, Math.max(FEWEST, Math.ceil(kept * SHARE))));
 }
 
-/** Chooses among the kept cells, each with the same chance; ascending. The same seed chooses the same. */
-export function drawSample(
-  kept: BitSet,
-  { cells: asked, seed = randomUUID() }: SampleRequest = {},
-): number[] {
-  const count = kept.size;
-  const wanted = sampleSize(count, asked);
-  // Floyd's: as many draws as cells are wanted, none twice.
-  const ranks = new Set<number>();
-  for (let last = count - wanted; last < count; last++) {
-    const drawn = below(last + 1, `${seed}/${last}`);
-    ranks.add(ranks.has(drawn) ? last : drawn);
-  }
+/** Chooses among the kept cells as `drawNumbers` does; ascending. */
+export function drawSample(kept: BitSet, request?: SampleRequest): number[] {
+  const ranks = new Set(drawNumbers(kept.size, request));
   const chosen: number[] = [];
   let rank = 0;
   for (const cell of kept) if (ranks.has(rank++)) chosen.push(cell);
   return chosen;
+}
+
+/** Chooses among the numbers below `count`, each with the same chance; ascending. The same seed chooses the same. */
+export function drawNumbers(
+  count: number,
+  { cells: asked, seed = randomUUID() }: SampleRequest = {},
+): number[] {
+  const wanted = sampleSize(count, asked);
+  // Floyd's: as many draws as are wanted, none twice.
+  const chosen = new Set<number>();
+  for (let last = count - wanted; last < count; last++) {
+    const drawn = below(last + 1, `${seed}/${last}`);
+    chosen.add(chosen.has(drawn) ? last : drawn);
+  }
+  return [...chosen].sort((a, b) => a - b);
 }
 
 /**

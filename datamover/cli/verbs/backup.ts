@@ -128,6 +128,7 @@ export const verb: Verb = {
               index: true,
               stdinIsData: options.stdin === true,
               meanwhile: () => early.begin(interrupt.signal),
+              opened: () => early.warmUp(),
             },
             async (repository, { signal, lock }) => {
               early.cleanUp(signal);

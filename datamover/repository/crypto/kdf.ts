@@ -1,13 +1,8 @@
-import { scrypt } from 'node:crypto';
 import { DatamoverError } from '../../errors.ts';
 import type { MasterKey } from '../types.ts';
+import { scrypt64, type KdfParameters } from './scrypt.ts';
 
-/** scrypt's cost (RFC 7914): N rounds (a power of two), block size r, parallelism p. */
-export interface KdfParameters {
-  readonly N: number;
-  readonly r: number;
-  readonly p: number;
-}
+export type { KdfParameters } from './scrypt.ts';
 
 /** 32 MiB and about 0.2 CPU-seconds: OWASP's recommendation for this amount of memory, and within restic's own 60 MiB. */
 export const DEFAULT_KDF: KdfParameters = { N: 32768, r: 8, p: 3 };
@@ -40,7 +35,7 @@ export function checkKdf({ N, r, p }: KdfParameters, salt: Uint8Array, subject: 
   if (salt.length === 0 || salt.length > MAX_SALT) refuse(`a salt of ${salt.length} bytes is not plausible`);
 }
 
-/** The user key of a password: 64 derived bytes, read as AES-256 key, MAC k and MAC r. Runs in the thread pool. */
+/** The user key of a password: 64 derived bytes, read as AES-256 key, MAC k and MAC r. */
 export async function deriveKey(
   password: string,
   salt: Uint8Array,
@@ -48,16 +43,11 @@ export async function deriveKey(
   subject = 'password',
 ): Promise<MasterKey> {
   checkKdf(parameters, salt, subject);
-  const { N, r, p } = parameters;
-  const derived = await new Promise<Buffer>((resolve, reject) => {
-    // OpenSSL counts a little more than 128 * r * (N + p) bytes.
-    const maxmem = 128 * r * (N + p + 2) + 65536;
-    scrypt(password, salt, 64, { N, r, p, maxmem }, (error, key) => {
-      if (error) reject(new DatamoverError({ operation: 'derive key', subject, cause: error }));
-      else resolve(key);
-    });
-  });
-  return splitKey(derived);
+  try {
+    return splitKey(await scrypt64(password, salt, parameters));
+  } catch (cause) {
+    throw new DatamoverError({ operation: 'derive key', subject, cause });
+  }
 }
 
 /** 64 bytes as the three keys of a `MasterKey`, r masked. */
