@@ -3,7 +3,7 @@ import { DiffEncoder } from '../datamover/volumes/rbd/diff-encoder.ts';
 import { DiffStream } from '../datamover/volumes/rbd/diff-stream.ts';
 import { SCRATCH_BYTES } from '../datamover/volumes/zfs/fletcher4.ts';
 import { SendStream } from '../datamover/volumes/zfs/send-stream.ts';
-import { allocate } from '../datamover/volumes/zfs/wasm/core.ts';
+import { sharedMemory } from '../datamover/process/webassembly.ts';
 import type { Bench } from './bench.ts';
 import { RandomBytes } from './data.ts';
 import { median } from './measure.ts';
@@ -28,7 +28,7 @@ interface Parser {
 export function benchParser(bench: Bench): void {
   if (!bench.wants('parser')) return;
   const send = Buffer.concat(sendStream(bench.volume('random')));
-  const memory = allocate(SCRATCH_BYTES + send.length);
+  const memory = sharedMemory(SCRATCH_BYTES + send.length);
   const bytes = new Uint8Array(memory.buffer, SCRATCH_BYTES, send.length);
   bytes.set(send);
   const handler = { record: () => undefined, payload: () => undefined };

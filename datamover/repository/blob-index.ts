@@ -12,7 +12,7 @@ export interface BlobIndex {
 
   /** Where to read a blob, in a marked pack too; `undefined` where no index file names it. `id` has 32 bytes. */
   lookup(type: BlobType, id: Uint8Array): BlobLocation | undefined;
-  /** The places in this list of blobs that `lookup` does not find. */
+  /** The places in this list of blobs that `lookup` does not find. Other threads wait until the whole list has been looked for. */
   missing(type: BlobType, ids: Iterable<Uint8Array>): number[];
   /** Whether the blob lies in a pack that prune has not marked: fit to be referred to by a new backup. */
   isLive(type: BlobType, id: Uint8Array): boolean;

@@ -15,7 +15,7 @@ import type { Id, MasterKey } from './types.ts';
 
 export type { KeyOwner } from './key-file.ts';
 
-/** A derivation costs a quarter of a second: nobody waits for a thousand of them because of one wrong password. */
+/** A derivation costs up to half a second: nobody waits for a thousand of them because of one wrong password. */
 export const MAX_KEYS_TRIED = 20;
 
 export interface OpenedKey {
@@ -50,8 +50,9 @@ export async function searchKey(store: Store, search: KeySearch): Promise<Opened
     const subject = fileSubject('keys', id);
     try {
       const file = decodeKeyFile(await loadChecked(store, 'keys', id, signal), subject);
-      onDerive?.();
+      const begun = onDerive;
       onDerive = undefined;
+      begun?.();
       const master = await openKeyFile(file, password, subject);
       if (master !== undefined && fits(master)) return { id, master };
       if (master !== undefined)

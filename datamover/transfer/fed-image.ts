@@ -202,14 +202,19 @@ async function loadContent(
   const walk = inFlight(segments(), SEGMENTS_AT_ONCE, addFingerprints);
   while ((await walk.next()).done !== true);
   signal?.throwIfAborted();
-  let unknown = repository.index.missing('data', content);
+  let unknown = repository.index.missing('data', idsIn(content));
   const [first] = unknown;
   if (first !== undefined) {
     // A backup that ended since our index was read: loading a blob of it reads the index on.
     await repository.loadBlob('data', fromBytes(content.at(first))).catch(() => undefined);
-    unknown = repository.index.missing('data', content);
+    unknown = repository.index.missing('data', idsIn(content));
   }
   return { content, fingerprints, unknown: unknown.length };
+}
+
+/** Also those that are no ids: an increment onto them is refused, a full stream needs none. */
+function* idsIn(content: ContentList): Generator<Uint8Array> {
+  for (let cell = 0; cell < content.length; cell++) yield content.at(cell);
 }
 
 function* idsOf(content: ContentList, cells: BitSet): Generator<Uint8Array> {

@@ -178,6 +178,7 @@ describe('key derivation', () => {
     ['a fraction', { N: 1024, r: 8.5, p: 1 }],
     ['nothing', { N: 1024, r: 0, p: 1 }],
     ['a negative p', { N: 1024, r: 8, p: -1 }],
+    ['more rounds than blocks of this size allow', { N: 65536, r: 1, p: 3 }],
     ['16 GiB of memory', { N: 2 ** 24, r: 8, p: 1 }],
     ['hours of work', { N: 32768, r: 8, p: 4096 }],
     ['a huge r', { N: 2, r: 2 ** 40, p: 1 }],

@@ -4,7 +4,7 @@ import { scrypt64, type KdfParameters } from './scrypt.ts';
 
 export type { KdfParameters } from './scrypt.ts';
 
-/** 32 MiB and about 0.2 CPU-seconds: OWASP's recommendation for this amount of memory, and within restic's own 60 MiB. */
+/** 32 MiB a lane and 0.1 to 0.2 CPU-seconds: OWASP's recommendation for this amount of memory, and within restic's own 60 MiB. */
 export const DEFAULT_KDF: KdfParameters = { N: 32768, r: 8, p: 3 };
 
 /**
@@ -28,6 +28,7 @@ export function checkKdf({ N, r, p }: KdfParameters, salt: Uint8Array, subject: 
     refuse('scrypt parameters must be positive whole numbers');
   }
   if (N < 2 || !Number.isInteger(Math.log2(N))) refuse(`scrypt N=${N} is not a power of two`);
+  if (N >= 2 ** (16 * r)) refuse(`scrypt N=${N} is more than r=${r} allows (RFC 7914 section 2)`);
   if (128 * r * (N + p) > MAX_KDF_MEMORY)
     refuse(`scrypt N=${N} r=${r} p=${p} wants more than 512 MiB of memory`);
   if (N * r * p > MAX_KDF_WORK)

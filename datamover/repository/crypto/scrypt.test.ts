@@ -2,6 +2,7 @@ import { scryptSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { run } from '../../process/spawn.ts';
 import { DEFAULT_KDF } from './kdf.ts';
 import { scrypt64, type KdfParameters } from './scrypt.ts';
 
@@ -44,6 +45,17 @@ describe('scrypt', () => {
     },
     60_000,
   );
+
+  test('derives the same where WebAssembly has no vectors, or is not there', async () => {
+    const derive = `
+      const { scrypt64 } = await import(${JSON.stringify(new URL('./scrypt.js', import.meta.url).href)});
+      const key = await scrypt64('geheim', Buffer.alloc(64, 7), ${JSON.stringify(DEFAULT_KDF)});
+      console.log(typeof WebAssembly, key.toString('hex'));`;
+    const args = ['--jitless', '--input-type=module', '--eval', derive];
+    const { stdout } = await run({ file: process.execPath, args });
+    const expected = byOpenSsl('geheim', Buffer.alloc(64, 7), DEFAULT_KDF).toString('hex');
+    expect(stdout).toBe(`undefined ${expected}\n`);
+  }, 60_000);
 
   test('leaves this thread to others while it derives', async () => {
     let turns = 0;

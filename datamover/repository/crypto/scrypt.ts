@@ -1,7 +1,11 @@
-import { pbkdf2Sync, scrypt } from 'node:crypto';
+import { pbkdf2, scrypt } from 'node:crypto';
 import { setImmediate as immediate } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { native } from '../../process/native.ts';
-import { allocate, instantiate, LANES, type Core } from './wasm/core.ts';
+import { sharedMemory } from '../../process/webassembly.ts';
+import { instantiate, LANES, type Core } from './wasm/core.ts';
+
+const pbkdf2Hash = promisify(pbkdf2);
 
 /** scrypt's cost (RFC 7914): N rounds (a power of two), block size r, parallelism p. */
 export interface KdfParameters {
@@ -13,20 +17,43 @@ export interface KdfParameters {
 /** What three lanes of restic's and of our keys take. Who asks for more per lane gets one lane after the other. */
 const MOST_TABLE_BYTES = 96 * 1024 * 1024;
 const FEWEST_ROUNDS = 1024;
-/** About 3 ms: whoever else waits for this thread has it in between, and V8 puts its better code in place. */
+/** About 3 ms with r = 8: whoever else waits for this thread has it in between, and V8 puts its better code in place. */
 const BYTES_AT_ONCE = 1024 * 1024;
 const MADV_DONTNEED = 4;
 
+/** What three lanes are mixed in. */
+interface Room {
+  readonly memory: WebAssembly.Memory;
+  readonly core: Core;
+}
+
 /**
- * Derives 64 bytes. Three lanes go side by side where the parameters have as many, in this thread: a third less time than OpenSSL takes
- * for one after the other (docs/adr/0023). Others are OpenSSL's, in the thread pool. The caller has checked that the parameters are sane.
+ * Derives 64 bytes. Three lanes go side by side where the parameters have as many, in this thread: three take a third less time than
+ * OpenSSL for one after the other (docs/adr/0023). Others are OpenSSL's, in the thread pool. The caller has checked the parameters.
  */
-export function scrypt64(password: string, salt: Uint8Array, parameters: KdfParameters): Promise<Buffer> {
-  const { N, r, p } = parameters;
-  const fits = N >= FEWEST_ROUNDS && LANES * N * r * 128 <= MOST_TABLE_BYTES;
-  return p >= LANES && fits
-    ? besideEachOther(password, salt, parameters)
-    : byOpenSsl(password, salt, parameters);
+export async function scrypt64(
+  password: string,
+  salt: Uint8Array,
+  parameters: KdfParameters,
+): Promise<Buffer> {
+  const room = roomFor(parameters);
+  if (room === undefined) return byOpenSsl(password, salt, parameters);
+  try {
+    return await besideEachOther(password, salt, parameters, room);
+  } finally {
+    giveBack(room.memory);
+  }
+}
+
+/** Undefined where one lane after the other is better, or is all that this machine can do. */
+function roomFor({ N, r, p }: KdfParameters): Room | undefined {
+  if (p < LANES || N < FEWEST_ROUNDS || LANES * N * r * 128 > MOST_TABLE_BYTES) return undefined;
+  try {
+    const memory = sharedMemory(LANES * 128 * r * (N + 2));
+    return { memory, core: instantiate(memory) };
+  } catch {
+    return undefined;
+  }
 }
 
 function byOpenSsl(password: string, salt: Uint8Array, { N, r, p }: KdfParameters): Promise<Buffer> {
@@ -45,25 +72,25 @@ async function besideEachOther(
   password: string,
   salt: Uint8Array,
   { N, r, p }: KdfParameters,
+  { memory, core }: Room,
 ): Promise<Buffer> {
   const size = 128 * r;
-  const blocks = pbkdf2Sync(password, salt, 1, p * size, 'sha256');
-  const memory = allocate(LANES * size * (N + 2));
-  try {
-    const core = instantiate(memory);
-    const state = new Uint8Array(memory.buffer, 0, LANES * size);
-    for (let lane = 0; lane < p; lane += LANES) {
-      // Where fewer are left than go side by side, others are mixed for nothing.
-      const mine = blocks.subarray(lane * size, (lane + LANES) * size);
-      reorder(mine, TO_DIAGONALS, state);
-      await romix(core, size, N, r);
-      reorder(state.subarray(0, mine.length), FROM_DIAGONALS, mine);
-    }
-    return pbkdf2Sync(password, blocks, 1, 64, 'sha256');
-  } finally {
-    blocks.fill(0);
-    giveBack(memory);
+  const blocks = await hash(password, salt, p * size);
+  const state = new Uint8Array(memory.buffer, 0, LANES * size);
+  for (let lane = 0; lane < p; lane += LANES) {
+    // Where fewer are left than go side by side, others are mixed for nothing.
+    const mine = blocks.subarray(lane * size, (lane + LANES) * size);
+    reorder(mine, TO_DIAGONALS, state);
+    await romix(core, size, N, r);
+    reorder(state.subarray(0, mine.length), FROM_DIAGONALS, mine);
   }
+  const key = await hash(password, blocks, 64);
+  blocks.fill(0);
+  return key;
+}
+
+function hash(password: string, salt: Uint8Array, length: number): Promise<Buffer> {
+  return pbkdf2Hash(password, salt, 1, length, 'sha256');
 }
 
 async function romix(core: Core, size: number, N: number, r: number): Promise<void> {
@@ -94,11 +121,6 @@ function reorder(from: Uint8Array, order: readonly number[], to: Uint8Array): vo
 /** Its pages go back at once, and with them what a password could be guessed from: a collection comes late for such memory. */
 function giveBack({ buffer }: WebAssembly.Memory): void {
   const bytes = new Uint8Array(buffer);
-  try {
-    const madvise = native().load(null).func('int madvise(void *address, size_t length, int advice)');
-    if (madvise(bytes, bytes.length, MADV_DONTNEED) === 0) return;
-  } catch {
-    // Whoever lacks the native part waits for the collection.
-  }
-  bytes.fill(0);
+  const madvise = native().load(null).func('int madvise(void *address, size_t length, int advice)');
+  if (madvise(bytes, bytes.length, MADV_DONTNEED) !== 0) bytes.fill(0);
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { moduleIn, sharedMemory, wholePages } from '../../process/webassembly.ts';
 
 /** What assembly/ exports. Addresses and lengths are bytes in the memory that the instance was made with. */
 export interface Core {
@@ -13,23 +13,16 @@ export interface Core {
 /** The first bytes of every memory belong to the chunker's tables. */
 export const RESERVED = 65536;
 
-const PAGE = 65536;
-
-let compiled: WebAssembly.Module | undefined;
+const start = moduleIn(new URL('./core.wasm', import.meta.url));
 
 /** An instance on this memory. Instances keep nothing in the memory but the chunker's tables, so threads may share it. */
 export function instantiate(memory: WebAssembly.Memory): Core {
-  compiled ??= new WebAssembly.Module(readFileSync(new URL('./core.wasm', import.meta.url)));
-  const abort = (): never => {
-    throw new Error('core.wasm aborted');
-  };
-  return new WebAssembly.Instance(compiled, { env: { memory, abort } }).exports as unknown as Core;
+  return start(memory) as unknown as Core;
 }
 
-/** A shared memory of at least `bytes` beyond the reserved part. Untouched pages cost no RAM. */
+/** A shared memory of at least `bytes` beyond the reserved part. */
 export function allocate(bytes: number): WebAssembly.Memory {
-  const pages = Math.ceil((RESERVED + bytes) / PAGE);
-  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  return sharedMemory(RESERVED + bytes);
 }
 
 let left: WeakRef<WebAssembly.Memory> | undefined;
@@ -45,7 +38,7 @@ export function leave(memory: WebAssembly.Memory): void {
 /** The memory that a job has left, with whatever is in it, if it has this size; else a new one. */
 export function allocateAgain(bytes: number): WebAssembly.Memory {
   const memory = left?.deref();
-  const isFitting = memory?.buffer.byteLength === Math.ceil((RESERVED + bytes) / PAGE) * PAGE;
+  const isFitting = memory?.buffer.byteLength === wholePages(RESERVED + bytes);
   if (memory === undefined || !isFitting) return allocate(bytes);
   left = undefined;
   return memory;

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Fletcher4, SCRATCH_BYTES } from './fletcher4.ts';
 import { fletcher4Plain } from './fletcher4-plain.ts';
-import { allocate } from './wasm/core.ts';
+import { sharedMemory } from '../../process/webassembly.ts';
 
 /** The sums as a stream stores them. */
 function stored(bytes: Uint8Array, bigEndian: boolean): Buffer {
@@ -38,7 +38,7 @@ describe('Fletcher4', () => {
   });
 
   test('sums what lies in its memory in place, over more words than one pass takes', () => {
-    const memory = allocate(SCRATCH_BYTES + (9 << 20));
+    const memory = sharedMemory(SCRATCH_BYTES + (9 << 20));
     const bytes = Buffer.from(memory.buffer, SCRATCH_BYTES, (9 << 20) - 4);
     // All ones make every sum wrap.
     bytes.fill(0xff);

@@ -1,4 +1,5 @@
-import { allocate, instantiate, type Core } from './wasm/core.ts';
+import { sharedMemory } from '../../process/webassembly.ts';
+import { instantiate, type Core } from './wasm/core.ts';
 
 /** Memory that a stream's chunks lie in already, and room in it for the checksum's own use. */
 export interface ChecksumMemory {
@@ -30,7 +31,10 @@ export class Fletcher4 {
   /** Bytes of a word whose rest has not come yet: 0 to 3. */
   #pending = 0;
 
-  constructor(bigEndian: boolean, place: ChecksumMemory = { memory: allocate(SCRATCH_BYTES), scratch: 0 }) {
+  constructor(
+    bigEndian: boolean,
+    place: ChecksumMemory = { memory: sharedMemory(SCRATCH_BYTES), scratch: 0 },
+  ) {
     this.#core = instantiate(place.memory);
     this.#memory = place.memory.buffer;
     this.#at = place.scratch;

@@ -9,7 +9,7 @@ import { SendStream } from './send-stream.ts';
 import { StreamEncoder } from './testing/encoder.ts';
 import { fixtureBytes, fixtures } from './testing/fixtures.ts';
 import { readStream } from './testing/reading.ts';
-import { allocate } from './wasm/core.ts';
+import { sharedMemory } from '../../process/webassembly.ts';
 
 /** Where each record of a good stream begins, and where its payload does. */
 function placesOf(bytes: Uint8Array): { header: number; payload: number; end: number }[] {
@@ -223,7 +223,7 @@ describe('SendStream', () => {
 
   test('chunks that lie in the memory given are summed there', () => {
     const bytes = fixtureBytes('zvol-8k-inc1');
-    const memory = allocate(SCRATCH_BYTES + bytes.length);
+    const memory = sharedMemory(SCRATCH_BYTES + bytes.length);
     const inside = new Uint8Array(memory.buffer, SCRATCH_BYTES, bytes.length);
     inside.set(bytes);
     let records = 0;

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { moduleIn } from '../../../process/webassembly.ts';
 
 /** How many lanes go side by side. */
 export const LANES = 3;
@@ -14,20 +14,9 @@ export interface Core {
   mix(state: number, other: number, table: number, n: number, r: number, steps: number): void;
 }
 
-const PAGE = 65536;
+const start = moduleIn(new URL('./core.wasm', import.meta.url));
 
-let compiled: WebAssembly.Module | undefined;
-
+/** Throws where WebAssembly has no vectors. */
 export function instantiate(memory: WebAssembly.Memory): Core {
-  compiled ??= new WebAssembly.Module(readFileSync(new URL('./core.wasm', import.meta.url)));
-  const abort = (): never => {
-    throw new Error('core.wasm aborted');
-  };
-  return new WebAssembly.Instance(compiled, { env: { memory, abort } }).exports as unknown as Core;
-}
-
-/** A shared memory of at least this many bytes. */
-export function allocate(bytes: number): WebAssembly.Memory {
-  const pages = Math.ceil(bytes / PAGE);
-  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  return start(memory) as unknown as Core;
 }

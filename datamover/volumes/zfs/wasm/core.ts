@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { moduleIn } from '../../../process/webassembly.ts';
 
 /** What assembly/ exports. Addresses and lengths are bytes in the memory that the instance was made with; the sums are the instance's. */
 export interface Core {
@@ -13,20 +13,8 @@ export interface Core {
   put(at: number, swap: boolean): void;
 }
 
-const PAGE = 65536;
-
-let compiled: WebAssembly.Module | undefined;
+const start = moduleIn(new URL('./core.wasm', import.meta.url));
 
 export function instantiate(memory: WebAssembly.Memory): Core {
-  compiled ??= new WebAssembly.Module(readFileSync(new URL('./core.wasm', import.meta.url)));
-  const abort = (): never => {
-    throw new Error('core.wasm aborted');
-  };
-  return new WebAssembly.Instance(compiled, { env: { memory, abort } }).exports as unknown as Core;
-}
-
-/** A shared memory of at least this many bytes. */
-export function allocate(bytes: number): WebAssembly.Memory {
-  const pages = Math.ceil(bytes / PAGE);
-  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  return start(memory) as unknown as Core;
 }

@@ -43,7 +43,7 @@ function keep(state: usize, table: usize, n: u32, size: usize, step: u32): void 
   }
 }
 
-/** The first word of the last block is word 0 in either order. n is a power of two, at most 2^32. */
+/** The first word of the last block is word 0 in either order. n is a power of two. */
 function meet(state: usize, table: usize, n: u32, size: usize): void {
   for (let lane: usize = 0; lane < LANES; lane++) {
     const at = state + lane * size;

@@ -1,4 +1,4 @@
-/** The part of the WebAssembly interface that core.ts uses; @types/node does not declare it and the DOM library brings too much. */
+/** The part of the WebAssembly interface that is used here; @types/node does not declare it and the DOM library brings too much. */
 declare namespace WebAssembly {
   class Memory {
     constructor(descriptor: { initial: number; maximum: number; shared: boolean });
