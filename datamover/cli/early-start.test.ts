@@ -1,7 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { describe, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import { WORKER_SCRIPT } from '../repository/saver/save-job.ts';
+import { takeThread } from '../repository/saver/warm-threads.ts';
 import type { BackupSource } from '../transfer/backup-plan.ts';
 import type { SourceVolume, VolumeDriver } from '../volumes/driver.ts';
 import { EarlyStart } from './early-start.ts';
@@ -10,16 +12,30 @@ import { Output } from './output.ts';
 /** As many as a first backup has (saver.ts). */
 const WORKERS = Math.min(4, availableParallelism());
 
-/** Of this process, as the kernel names them. */
-function workerThreads(): number {
-  const names = readdirSync('/proc/self/task').map((thread) => {
+/** The threads of this process that run JavaScript, as the kernel names them. */
+function jsThreads(): string[] {
+  return readdirSync('/proc/self/task').filter((thread) => {
     try {
-      return readFileSync(`/proc/self/task/${thread}/comm`, 'utf8').trim();
+      return readFileSync(`/proc/self/task/${thread}/comm`, 'utf8').trim() === 'WorkerThread';
     } catch {
-      return ''; // It has just ended.
+      return false; // It has just ended.
     }
   });
-  return names.filter((name) => name === 'WorkerThread').length;
+}
+
+let before: string[] = [];
+
+function started(): number {
+  return jsThreads().filter((thread) => !before.includes(thread)).length;
+}
+
+async function allStarted(): Promise<void> {
+  for (const deadline = Date.now() + 20_000; started() < WORKERS; await delay(5))
+    if (Date.now() > deadline) throw new Error(`${started()} of ${WORKERS} threads have started`);
+}
+
+async function endThreads(): Promise<void> {
+  for (let i = 0; i < WORKERS; i++) await takeThread(WORKER_SCRIPT).terminate();
 }
 
 /** A double of a driver: whose looking takes as long, and ends, as the test says. */
@@ -37,36 +53,38 @@ function lookingDriver(): { source: BackupSource; found: () => void; fail: (erro
 const output = new Output({ json: false, verbosity: 0 });
 const never = new AbortController().signal;
 
+beforeEach(() => {
+  before = jsThreads();
+});
+
 describe('the threads of a backup', () => {
   test('start when the source has been looked at, once', async () => {
-    const before = workerThreads();
     const { source, found } = lookingDriver();
     const early = new EarlyStart(source, output, { dryRun: true });
     early.begin(never);
     await delay(100);
-    expect(workerThreads()).toBe(before);
+    expect(started()).toBe(0);
     found();
-    while (workerThreads() < before + WORKERS) await delay(5);
+    await allStarted();
     early.warmUp();
     await delay(100);
-    expect(workerThreads()).toBe(before + WORKERS);
+    expect(started()).toBe(WORKERS);
     await early.end();
+    await endThreads();
   }, 30_000);
 
   test('do not wait for it longer than for the repository', async () => {
-    const before = workerThreads();
     const { source, fail } = lookingDriver();
     const early = new EarlyStart(source, output, { dryRun: true });
     early.begin(never);
     early.warmUp();
-    while (workerThreads() < before + WORKERS) await delay(5);
+    await allStarted();
     fail(new Error('it is not there'));
-    expect(early.source()).toHaveProperty('volume');
     await early.end();
+    await endThreads();
   }, 30_000);
 
   test('do not start for a source that is not there, nor after the end', async () => {
-    const before = workerThreads();
     const { source, fail } = lookingDriver();
     const early = new EarlyStart(source, output, { dryRun: true });
     early.begin(never);
@@ -74,6 +92,6 @@ describe('the threads of a backup', () => {
     await early.end();
     early.warmUp();
     await delay(200);
-    expect(workerThreads()).toBe(before);
+    expect(started()).toBe(0);
   }, 30_000);
 });

@@ -15,7 +15,7 @@ import type { Id, MasterKey } from './types.ts';
 
 export type { KeyOwner } from './key-file.ts';
 
-/** A derivation costs up to half a second: nobody waits for a thousand of them because of one wrong password. */
+/** A derivation costs a quarter of a second, of a foreign key more: nobody waits for a thousand of them because of one wrong password. */
 export const MAX_KEYS_TRIED = 20;
 
 export interface OpenedKey {

@@ -1,6 +1,7 @@
 import { pbkdf2, scrypt } from 'node:crypto';
 import { setImmediate as immediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { isErrno } from '../../errors.ts';
 import { native } from '../../process/native.ts';
 import { sharedMemory } from '../../process/webassembly.ts';
 import { instantiate, LANES, type Core } from './wasm/core.ts';
@@ -51,7 +52,9 @@ function roomFor({ N, r, p }: KdfParameters): Room | undefined {
   try {
     const memory = sharedMemory(LANES * 128 * r * (N + 2));
     return { memory, core: instantiate(memory) };
-  } catch {
+  } catch (error) {
+    // A part of this program that is not there is no matter of the machine.
+    if (isErrno(error, 'ENOENT')) throw error;
     return undefined;
   }
 }
@@ -77,16 +80,18 @@ async function besideEachOther(
   const size = 128 * r;
   const blocks = await hash(password, salt, p * size);
   const state = new Uint8Array(memory.buffer, 0, LANES * size);
-  for (let lane = 0; lane < p; lane += LANES) {
-    // Where fewer are left than go side by side, others are mixed for nothing.
-    const mine = blocks.subarray(lane * size, (lane + LANES) * size);
-    reorder(mine, TO_DIAGONALS, state);
-    await romix(core, size, N, r);
-    reorder(state.subarray(0, mine.length), FROM_DIAGONALS, mine);
+  try {
+    for (let lane = 0; lane < p; lane += LANES) {
+      // Where fewer are left than go side by side, others are mixed for nothing.
+      const mine = blocks.subarray(lane * size, (lane + LANES) * size);
+      reorder(mine, TO_DIAGONALS, state);
+      await romix(core, size, N, r);
+      reorder(state.subarray(0, mine.length), FROM_DIAGONALS, mine);
+    }
+    return await hash(password, blocks, 64);
+  } finally {
+    blocks.fill(0);
   }
-  const key = await hash(password, blocks, 64);
-  blocks.fill(0);
-  return key;
 }
 
 function hash(password: string, salt: Uint8Array, length: number): Promise<Buffer> {
