@@ -8,6 +8,7 @@ import type { BackupSource } from '../transfer/backup-plan.ts';
 import type { SourceVolume, VolumeDriver } from '../volumes/driver.ts';
 import { EarlyStart } from './early-start.ts';
 import { Output } from './output.ts';
+import { until } from './testing/processes.ts';
 
 /** As many as a first backup has (saver.ts). */
 const WORKERS = Math.min(4, availableParallelism());
@@ -29,9 +30,8 @@ function started(): number {
   return jsThreads().filter((thread) => !before.includes(thread)).length;
 }
 
-async function allStarted(): Promise<void> {
-  for (const deadline = Date.now() + 20_000; started() < WORKERS; await delay(5))
-    if (Date.now() > deadline) throw new Error(`${started()} of ${WORKERS} threads have started`);
+function allStarted(): Promise<void> {
+  return until(() => Promise.resolve(started() === WORKERS));
 }
 
 async function endThreads(): Promise<void> {

@@ -23,7 +23,7 @@ export class EarlyStart {
     this.#dryRun = options.dryRun;
   }
 
-  /** While the repository's key is derived. */
+  /** Before the repository's key is derived. */
   begin(interrupt: AbortSignal): void {
     if (this.#source.kind !== 'driver') return this.warmUp();
     const { driver, location } = this.#source;
